@@ -1,0 +1,1 @@
+//! Commands on machines and what becomes of them.

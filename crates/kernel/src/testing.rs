@@ -1,0 +1,59 @@
+//! A clock that stands still and randomness that repeats, for tests.
+
+use chrono::{DateTime, TimeDelta};
+use parking_lot::Mutex;
+
+use crate::{Clock, Entropy, Timestamp};
+
+/// A clock that moves only when told to.
+#[derive(Debug)]
+pub struct FakeClock(Mutex<Timestamp>);
+
+impl FakeClock {
+    /// A clock that shows `now`.
+    pub fn at(now: Timestamp) -> Self {
+        Self(Mutex::new(now))
+    }
+
+    /// Moves the clock by `by`, which may be negative.
+    pub fn advance(&self, by: TimeDelta) {
+        *self.0.lock() += by;
+    }
+}
+
+impl Default for FakeClock {
+    fn default() -> Self {
+        Self::at(DateTime::from_timestamp_nanos(1_767_225_600_000_000_000))
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock()
+    }
+}
+
+/// The same bytes in every run of a test (`SplitMix64`).
+#[derive(Debug)]
+pub struct SeededEntropy(Mutex<u64>);
+
+impl SeededEntropy {
+    /// A source whose whole sequence follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(seed))
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut state = self.0.lock();
+        for chunk in bytes.chunks_mut(8) {
+            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut word = *state;
+            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            word ^= word >> 31;
+            chunk.copy_from_slice(word.to_le_bytes().get(..chunk.len()).unwrap_or_default());
+        }
+    }
+}
