@@ -174,7 +174,11 @@ pub fn authorise(
     let scope = match principal {
         Principal::User { role, tenants, .. } => match action.least_role() {
             Some(least) if *role >= least => {
-                if *role == Role::Admin { TenantScope::All } else { tenants.clone() }
+                if *role == Role::Admin {
+                    TenantScope::All
+                } else {
+                    tenants.clone()
+                }
             }
             Some(_) | None => return Err(Denied::Forbidden),
         },

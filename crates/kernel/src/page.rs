@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_cursor_of_another_version_or_making_is_refused() {
-        let foreign = URL_SAFE_NO_PAD.encode(r#"{"v":9,"i":"00000000-0000-0000-0000-000000000000"}"#);
+        let foreign =
+            URL_SAFE_NO_PAD.encode(r#"{"v":9,"i":"00000000-0000-0000-0000-000000000000"}"#);
         for text in [foreign.as_str(), "", "%%%", "bm90IGpzb24"] {
             assert_eq!(Cursor::decode(text), Err(InvalidCursor));
         }

@@ -281,7 +281,8 @@ mod tests {
 
     #[test]
     fn a_field_from_the_future_is_ignored() {
-        let text = r#"{"type":"accepted","command_id":"0190163d-8694-739b-aea5-966c26f8ad91","x":1}"#;
+        let text =
+            r#"{"type":"accepted","command_id":"0190163d-8694-739b-aea5-966c26f8ad91","x":1}"#;
         let AgentMessage::Accepted(accepted) = serde_json::from_str(text).unwrap() else {
             panic!("not accepted");
         };

@@ -240,7 +240,8 @@ impl Verifier {
         if order.agent_id != self.agent_id {
             return Err(OrderError::WrongAgent);
         }
-        if order.nonce != self.nonce || self.last_sequence.is_some_and(|last| order.sequence <= last)
+        if order.nonce != self.nonce
+            || self.last_sequence.is_some_and(|last| order.sequence <= last)
         {
             return Err(OrderError::Replayed);
         }

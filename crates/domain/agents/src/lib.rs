@@ -1,1 +1,27 @@
-//! Managed machines: registry, presence, system information.
+//! Managed machines: which there are, what is known of them, and whether they can be reached.
+//!
+//! A machine enrols once with an enrollment token and is from then on an [`Agent`] with a token
+//! of its own. What it tells about itself is kept in the registry ([`AgentRepository`]); whether
+//! it is connected right now is known to [`Presence`], which lives in memory. [`Enrolment`] lets
+//! machines in, [`Agents`] is what people do with them.
+//!
+//! To add something that is known of a machine: give it a field in [`Agent`] or [`SystemInfo`],
+//! a case in the contract suite in [`testing`], and a column by a migration.
+#![deny(missing_docs)]
+
+mod agent;
+mod enrolment;
+mod ports;
+mod registration;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod usecase;
+
+pub use agent::{Agent, AgentStatus, Metrics, NetworkInterface, ONLINE_FOR, OsType, SystemInfo};
+pub use enrolment::{EnrolError, Enrolled, Enrolment, MachineKey};
+pub use ports::{
+    AgentChange, AgentFilter, AgentRepository, AgentTokens, Connection, Enrol, EnrolCandidate,
+    Presence, RefreshError, StatusCounts,
+};
+pub use registration::{Field, InvalidRegistration, Registration, RegistrationRequest, Tags};
+pub use usecase::{AgentView, Agents, AgentsError};

@@ -1,0 +1,144 @@
+//! The connections: one that writes, as many that read as there is use for.
+
+use std::str::FromStr;
+
+use futures_util::future::BoxFuture;
+use muster_migrations::{Migrator, MigratorTrait};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
+
+use crate::DatabaseError;
+use crate::writer::Writer;
+
+/// How many reads are answered at a time.
+const READERS: u32 = 4;
+
+/// Where the database is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A file: `sqlite://PATH`.
+    Sqlite(String),
+    /// A server: `postgres://…`.
+    Postgres(String),
+}
+
+/// The text is no address of a database that Muster works with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("sqlite://PATH or postgres://USER@HOST/NAME is expected")]
+pub struct InvalidDatabaseUrl;
+
+impl FromStr for DatabaseUrl {
+    type Err = InvalidDatabaseUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDatabaseUrl> {
+        match text.split_once("://") {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(text.to_owned())),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text.to_owned())),
+            _ => Err(InvalidDatabaseUrl),
+        }
+    }
+}
+
+/// The password in a URL is nobody's business.
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite(url) => url,
+            Self::Postgres(_) => "postgres://…",
+        })
+    }
+}
+
+/// The database of one Muster process; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Database {
+    readers: DatabaseConnection,
+    write_connection: DatabaseConnection,
+    writer: Writer,
+}
+
+impl Database {
+    /// Connects and starts the writing task. The schema is left as it is: see
+    /// [`Database::migrate`].
+    ///
+    /// # Errors
+    /// When the file can't be opened or created, or the server doesn't answer.
+    pub async fn connect(url: &DatabaseUrl) -> Result<Self, DatabaseError> {
+        let failed = |error| DatabaseError::new("connecting to the database", error);
+        // The writer first: it creates the file that the readers open.
+        let write_connection = open(url, 1, false).await.map_err(failed)?;
+        let readers = open(url, READERS, true).await.map_err(failed)?;
+        let writer = Writer::start(write_connection.clone());
+        Ok(Self { readers, write_connection, writer })
+    }
+
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// When a step fails; the steps before it stay.
+    pub async fn migrate(&self) -> Result<(), DatabaseError> {
+        let failed = |error| DatabaseError::new("migrating the database", error);
+        Migrator::up(&self.write_connection, None).await.map_err(failed)
+    }
+
+    /// The connection for schema work, which nothing else may use at the same time.
+    pub const fn schema_connection(&self) -> &DatabaseConnection {
+        &self.write_connection
+    }
+
+    /// For queries. What is read is what was committed when the query began.
+    pub const fn reader(&self) -> &DatabaseConnection {
+        &self.readers
+    }
+
+    /// Does `work` in a write transaction and answers after the durable commit. An error of the
+    /// work undoes all that it wrote. Work is done in the order of the calls, many to a commit.
+    pub fn write<T, E, W>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, W>
+    where
+        W: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        self.writer.write(work)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        let failed = |error| DatabaseError::new("asking the database for a sign of life", error);
+        self.readers.execute_unprepared("SELECT 1").await.map(|_| ()).map_err(failed)
+    }
+}
+
+async fn open(
+    url: &DatabaseUrl,
+    connections: u32,
+    read_only: bool,
+) -> Result<DatabaseConnection, DbErr> {
+    let mut options = match url {
+        DatabaseUrl::Sqlite(url) => {
+            let mut options = ConnectOptions::new(url);
+            options.map_sqlx_sqlite_opts(move |options| {
+                options
+                    .create_if_missing(!read_only)
+                    .pragma("journal_mode", "WAL")
+                    // What was promised survives a power cut.
+                    .pragma("synchronous", "FULL")
+                    .pragma("foreign_keys", "ON")
+                    .pragma("temp_store", "MEMORY")
+                    .pragma("query_only", if read_only { "ON" } else { "OFF" })
+                    .busy_timeout(std::time::Duration::from_secs(5))
+                    .statement_cache_capacity(256)
+            });
+            options
+        }
+        DatabaseUrl::Postgres(url) => ConnectOptions::new(url),
+    };
+    options.max_connections(connections).min_connections(1).sqlx_logging(false);
+    options.test_before_acquire(matches!(url, DatabaseUrl::Postgres(_)));
+    sea_orm::Database::connect(options).await
+}

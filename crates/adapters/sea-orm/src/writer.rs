@@ -1,0 +1,165 @@
+//! Group commit: one task owns the write connection, takes all the work that waits, does it in
+//! one transaction and answers everybody after the commit.
+//!
+//! A commit costs a synced write to the disk however much is in it, so under load the cost of
+//! durability is shared; a lone caller pays for one commit and waits for nobody. SQLite allows
+//! one writer anyway, and with all writes in one place none ever meets a locked database.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::DatabaseError;
+
+/// How much work one transaction takes at most.
+const MAX_BATCH: usize = 256;
+
+/// Answers a caller once it is known whether the commit succeeded.
+type Answer = Box<dyn FnOnce(Result<(), DatabaseError>) + Send>;
+
+/// Work for a transaction: does its writes and leaves its answer for after the commit. Where no
+/// transaction could be had it gets the reason instead, to tell its caller.
+type Job = Box<
+    dyn for<'t> FnOnce(Result<&'t DatabaseTransaction, DatabaseError>) -> BoxFuture<'t, Done>
+        + Send,
+>;
+
+/// What a job leaves behind.
+struct Done {
+    /// Whether its writes are to be kept.
+    keep: bool,
+    answer: Answer,
+}
+
+/// The way to the writing task; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl Writer {
+    /// Starts the task on `connection`, which has to be the only one that writes.
+    pub(crate) fn start(connection: DatabaseConnection) -> Self {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        tokio::spawn(run(connection, queue));
+        Self { jobs }
+    }
+
+    /// Does `work` in a transaction. What is queued first is done first, at the latest when the
+    /// returned future is polled for the first time; queueing happens at the call itself.
+    pub(crate) fn write<T, E, W>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, W>
+    where
+        W: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<DatabaseError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |transaction| {
+            async move {
+                let outcome = match transaction {
+                    Ok(transaction) => work(transaction).await,
+                    Err(error) => Err(error.into()),
+                };
+                let keep = outcome.is_ok();
+                let answer: Answer = Box::new(move |committed| {
+                    let _ = reply.send(match committed {
+                        Ok(()) => outcome,
+                        Err(error) => outcome.and_then(|_| Err(error.into())),
+                    });
+                });
+                Done { keep, answer }
+            }
+            .boxed()
+        });
+        let queued = self.jobs.send(job);
+        async move {
+            let gone = || {
+                DatabaseError::new(
+                    "writing",
+                    sea_orm::DbErr::Custom("the writer has stopped".into()),
+                )
+            };
+            queued.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())?
+        }
+    }
+}
+
+async fn run(connection: DatabaseConnection, mut queue: mpsc::UnboundedReceiver<Job>) {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        commit(&connection, batch.drain(..).collect()).await;
+    }
+}
+
+async fn commit(connection: &DatabaseConnection, jobs: Vec<Job>) {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    let transaction = match connection.begin_with_options(options).await {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            let error = DatabaseError::new("beginning a transaction", error);
+            for job in jobs {
+                refuse(job, error.clone()).await;
+            }
+            return;
+        }
+    };
+    let alone = jobs.len() == 1;
+    let mut answers = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        if alone {
+            return commit_one(transaction, job).await;
+        }
+        answers.push(within_savepoint(&transaction, job).await);
+    }
+    let committed = transaction
+        .commit()
+        .await
+        .map_err(|error| DatabaseError::new("committing a transaction", error));
+    for answer in answers {
+        answer(committed.clone());
+    }
+}
+
+/// A lone job needs no savepoint: the transaction itself is rolled back when it fails.
+async fn commit_one(transaction: DatabaseTransaction, job: Job) {
+    let done = job(Ok(&transaction)).await;
+    let ended = if done.keep { transaction.commit().await } else { transaction.rollback().await };
+    (done.answer)(ended.map_err(|error| DatabaseError::new("committing a transaction", error)));
+}
+
+/// Does one job of many so that its failure undoes its own writes and nobody else's.
+async fn within_savepoint(transaction: &DatabaseTransaction, job: Job) -> Answer {
+    let savepoint = match transaction.begin().await {
+        Ok(savepoint) => savepoint,
+        Err(error) => {
+            return refuse(job, DatabaseError::new("setting a savepoint", error)).await;
+        }
+    };
+    let done = job(Ok(&savepoint)).await;
+    let ended = if done.keep { savepoint.commit().await } else { savepoint.rollback().await };
+    match ended {
+        Ok(()) => done.answer,
+        Err(error) => {
+            let error = DatabaseError::new("ending a savepoint", error);
+            Box::new(move |_| (done.answer)(Err(error)))
+        }
+    }
+}
+
+/// Tells a job's caller that nothing was written, and why.
+async fn refuse(job: Job, error: DatabaseError) -> Answer {
+    let done = job(Err(error)).await;
+    (done.answer)(Ok(()));
+    Box::new(|_| ())
+}

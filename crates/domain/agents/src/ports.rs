@@ -1,0 +1,178 @@
+//! What the registry needs from outside.
+
+use async_trait::async_trait;
+use muster_kernel::{
+    AgentId, ConnectionId, CustomerId, Page, PageRequest, StorageError, TenantScope, Timestamp,
+    TokenHash,
+};
+
+use crate::enrolment::EnrolError;
+use crate::{Agent, AgentStatus, Metrics, OsType, Registration, SystemInfo, Tags};
+
+/// Which agents a list shows; what is `None` does not matter.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AgentFilter {
+    /// Only those that can or can't be reached, at the given instant.
+    pub status: Option<(AgentStatus, Timestamp)>,
+    /// Only one family of operating systems.
+    pub os_type: Option<OsType>,
+    /// Only this customer's.
+    pub customer_id: Option<CustomerId>,
+    /// Only those with this tag.
+    pub tag: Option<String>,
+    /// Only those with this version of the agent program.
+    pub version: Option<String>,
+    /// Only those whose host name, address, operating system or notes contain this text, upper
+    /// and lower case alike.
+    pub q: Option<String>,
+}
+
+/// A change to an agent; what is `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of Agent")]
+pub struct AgentChange {
+    pub hostname: Option<String>,
+    pub tags: Option<Tags>,
+    pub customer_id: Option<CustomerId>,
+    pub notes: Option<String>,
+}
+
+/// How many agents can and can't be reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct StatusCounts {
+    pub online: u64,
+    pub offline: u64,
+}
+
+/// The registry of machines. A deleted agent is found by none of these methods.
+#[async_trait]
+pub trait AgentRepository: Send + Sync + std::fmt::Debug {
+    /// The agent `id`, if it lies in `scope`.
+    async fn find(&self, scope: &TenantScope, id: AgentId) -> Result<Option<Agent>, StorageError>;
+
+    /// The agents in `scope` that pass `filter`, in the order in which they enrolled.
+    async fn list(
+        &self,
+        scope: &TenantScope,
+        filter: &AgentFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Agent>, StorageError>;
+
+    /// How many agents in `scope` pass `filter` (its status aside), by status at `now`.
+    async fn count(
+        &self,
+        scope: &TenantScope,
+        filter: &AgentFilter,
+        now: Timestamp,
+    ) -> Result<StatusCounts, StorageError>;
+
+    /// Changes the agent `id` and answers with what it then is; `None` if it is not in `scope`.
+    async fn update(
+        &self,
+        scope: &TenantScope,
+        id: AgentId,
+        change: AgentChange,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StorageError>;
+
+    /// Removes the agent `id` and its token for ever; says whether it was in `scope`.
+    async fn delete(
+        &self,
+        scope: &TenantScope,
+        id: AgentId,
+        now: Timestamp,
+    ) -> Result<bool, StorageError>;
+
+    /// Keeps what the agent told about itself.
+    async fn record_system_info(
+        &self,
+        id: AgentId,
+        info: SystemInfo,
+        now: Timestamp,
+    ) -> Result<(), StorageError>;
+
+    /// Keeps that these agents were seen at `now`, in one write, and answers with those of them
+    /// that no longer exist.
+    async fn record_seen(
+        &self,
+        ids: Vec<AgentId>,
+        now: Timestamp,
+    ) -> Result<Vec<AgentId>, StorageError>;
+}
+
+/// Recognises agents by their tokens.
+#[async_trait]
+pub trait AgentTokens: Send + Sync + std::fmt::Debug {
+    /// Whose token has this hash.
+    async fn find(&self, token: TokenHash) -> Result<Option<(AgentId, CustomerId)>, StorageError>;
+}
+
+/// A machine that wants to become an agent.
+#[derive(Debug, Clone)]
+pub struct EnrolCandidate {
+    /// The id it gets unless it is known already.
+    pub id: AgentId,
+    /// What it says of itself.
+    pub registration: Registration,
+    /// The hash of its new token.
+    pub agent_token: TokenHash,
+    /// When it asks.
+    pub now: Timestamp,
+}
+
+/// Lets machines in.
+#[async_trait]
+pub trait Enrol: Send + Sync + std::fmt::Debug {
+    /// Redeems the enrollment token and writes the agent, both or neither: the same machine of
+    /// the same customer is the same agent and gets the new token instead of its old one.
+    /// A candidate whose token an agent has already is that agent asking again: nothing is
+    /// redeemed, and the answer is the same.
+    async fn enrol(
+        &self,
+        enrollment_token: TokenHash,
+        candidate: EnrolCandidate,
+    ) -> Result<AgentId, EnrolError>;
+}
+
+/// A live connection of an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connection {
+    /// Which.
+    pub connection_id: ConnectionId,
+    /// Since when.
+    pub connected_at: Timestamp,
+    /// From which address.
+    pub peer_address: Option<String>,
+    /// When its last frame came.
+    pub last_frame_at: Timestamp,
+    /// What its last heartbeat said.
+    pub metrics: Option<Metrics>,
+}
+
+/// Why no fresh information came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RefreshError {
+    /// Not connected.
+    #[error("the agent is not connected")]
+    Offline,
+    /// Connected, and silent for too long.
+    #[error("the agent did not answer in time")]
+    TimedOut,
+}
+
+/// Which agents are connected, known without a look into any database.
+#[async_trait]
+pub trait Presence: Send + Sync + std::fmt::Debug {
+    /// The agent's live connection.
+    fn connection(&self, id: AgentId) -> Option<Connection>;
+
+    /// How many agents are connected.
+    fn connected(&self) -> usize;
+
+    /// Ends the agent's connection, if it has one.
+    fn disconnect(&self, id: AgentId);
+
+    /// Asks the agent for fresh information and returns when it has come and is kept.
+    async fn refresh(&self, id: AgentId) -> Result<(), RefreshError>;
+}

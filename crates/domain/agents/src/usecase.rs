@@ -1,0 +1,152 @@
+//! What people do with agents.
+
+use std::sync::Arc;
+
+use muster_kernel::{AgentId, Clock, CustomerId, Page, PageRequest, StorageError, TenantScope};
+
+use crate::ports::{
+    AgentChange, AgentFilter, AgentRepository, Connection, Presence, RefreshError, StatusCounts,
+};
+use crate::registration::{InvalidRegistration, hostname};
+use crate::{Agent, AgentStatus};
+
+/// Why something could not be done with an agent.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentsError {
+    /// There is no such agent, or it is not the asker's.
+    #[error("there is no such agent, or it is not yours")]
+    NotFound,
+    /// The change breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRegistration),
+    /// The agent gave no fresh information.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// An agent and whether it can be reached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentView {
+    /// What the registry knows; `last_seen` is to the second when the agent is connected.
+    pub agent: Agent,
+    /// Whether it can be reached.
+    pub status: AgentStatus,
+    /// Its live connection.
+    pub connection: Option<Connection>,
+}
+
+/// What people do with agents.
+#[derive(Debug, Clone)]
+pub struct Agents {
+    repository: Arc<dyn AgentRepository>,
+    presence: Arc<dyn Presence>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Agents {
+    /// Made of its ports.
+    pub fn new(
+        repository: Arc<dyn AgentRepository>,
+        presence: Arc<dyn Presence>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { repository, presence, clock }
+    }
+
+    /// One agent.
+    ///
+    /// # Errors
+    /// [`AgentsError::NotFound`] when it does not lie in `scope`.
+    pub async fn get(&self, scope: &TenantScope, id: AgentId) -> Result<AgentView, AgentsError> {
+        let agent = self.repository.find(scope, id).await?.ok_or(AgentsError::NotFound)?;
+        Ok(self.view(agent))
+    }
+
+    /// A page of agents. A status in `filter` means: at this moment.
+    ///
+    /// # Errors
+    /// [`AgentsError::Storage`].
+    pub async fn list(
+        &self,
+        scope: &TenantScope,
+        filter: &AgentFilter,
+        status: Option<AgentStatus>,
+        page: &PageRequest,
+    ) -> Result<(Page<AgentView>, StatusCounts), AgentsError> {
+        let now = self.clock.now();
+        let filter = AgentFilter { status: status.map(|status| (status, now)), ..filter.clone() };
+        let counts = self.repository.count(scope, &filter, now).await?;
+        let page = self.repository.list(scope, &filter, page).await?;
+        Ok((page.map(|agent| self.view(agent)), counts))
+    }
+
+    /// How many agents there are, and how many connections.
+    ///
+    /// # Errors
+    /// [`AgentsError::Storage`].
+    pub async fn totals(&self) -> Result<(StatusCounts, usize), AgentsError> {
+        let now = self.clock.now();
+        let counts = self.repository.count(&TenantScope::All, &AgentFilter::default(), now).await?;
+        Ok((counts, self.presence.connected()))
+    }
+
+    /// Changes an agent. Giving it to another customer takes that customer's scope as well.
+    ///
+    /// # Errors
+    /// [`AgentsError::NotFound`] when the agent or its new customer does not lie in `scope`,
+    /// [`AgentsError::Invalid`] when the change breaks a rule.
+    pub async fn update(
+        &self,
+        scope: &TenantScope,
+        id: AgentId,
+        mut change: AgentChange,
+    ) -> Result<AgentView, AgentsError> {
+        if change.customer_id.is_some_and(|customer: CustomerId| !scope.contains(customer)) {
+            return Err(AgentsError::NotFound);
+        }
+        if let Some(name) = &mut change.hostname {
+            *name = hostname(name)?;
+        }
+        let changed = self.repository.update(scope, id, change, self.clock.now()).await?;
+        changed.map(|agent| self.view(agent)).ok_or(AgentsError::NotFound)
+    }
+
+    /// Removes an agent for ever and ends its connection. Its commands that have not begun are
+    /// cancelled by the next sweep; its history stays.
+    ///
+    /// # Errors
+    /// [`AgentsError::NotFound`] when it does not lie in `scope`.
+    pub async fn delete(&self, scope: &TenantScope, id: AgentId) -> Result<(), AgentsError> {
+        if !self.repository.delete(scope, id, self.clock.now()).await? {
+            return Err(AgentsError::NotFound);
+        }
+        self.presence.disconnect(id);
+        Ok(())
+    }
+
+    /// Asks the agent what kind of machine it is, waits for the answer and shows it.
+    ///
+    /// # Errors
+    /// [`AgentsError::Refresh`] when it is not connected or does not answer.
+    pub async fn refresh(
+        &self,
+        scope: &TenantScope,
+        id: AgentId,
+    ) -> Result<AgentView, AgentsError> {
+        self.get(scope, id).await?;
+        self.presence.refresh(id).await?;
+        self.get(scope, id).await
+    }
+
+    fn view(&self, mut agent: Agent) -> AgentView {
+        let connection = self.presence.connection(agent.id);
+        if let Some(connection) = &connection {
+            agent.last_seen = agent.last_seen.max(Some(connection.last_frame_at));
+        }
+        let status = agent.status(connection.is_some(), self.clock.now());
+        AgentView { agent, status, connection }
+    }
+}
