@@ -1,1 +1,40 @@
 //! Commands on machines and what becomes of them.
+//!
+//! A [`Command`] is one execution on one agent. What happens to it is an [`Event`]; what follows
+//! from that is decided by [`Command::apply`] and nowhere else. The [`CommandLedger`] makes events
+//! durable, in order, many to a commit; the [`CommandArchive`] answers questions; the [`Courier`]
+//! carries commands to connected agents; the [`CommandFeed`] tells listeners what was committed.
+//!
+//! [`Commands`] is what people do with commands, [`AgentChannel`] what an agent's connection does,
+//! [`Sweep`] what time does.
+//!
+//! To add something that can happen to a command: give it an [`Event`], decide about it in
+//! `apply`, and let the property tests there tell whether that holds.
+#![deny(missing_docs)]
+
+mod channel;
+mod command;
+mod event;
+mod ports;
+mod reconcile;
+mod spec;
+mod sweep;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod usecase;
+
+pub use channel::{AgentChannel, Opening};
+pub use command::{Command, End, Failure, Outcome, OutputBytes, OutputStream, State, Status};
+pub use event::{Append, Event, INTERRUPTED, Report};
+pub use ports::{
+    CommandArchive, CommandFeed, CommandFilter, CommandLedger, Courier, Due, Effect, Entry, Heard,
+    Notice, Once, OutputChunk, Recorded, Recording, Submitted, Subscription,
+};
+pub use reconcile::{Closing, Progress, Step, reconcile};
+pub use spec::{
+    InvalidSpec, Limits, MAX_COMMAND_BYTES, MAX_SPEC_BYTES, ShellType, Spec, SpecRequest,
+};
+pub use sweep::Sweep;
+pub use usecase::{
+    Commands, CommandsError, CommandsPorts, DEFAULT_EXPIRES_IN, Given, Request, Waited,
+};
