@@ -1,0 +1,124 @@
+//! What customers need from outside.
+
+use async_trait::async_trait;
+use muster_kernel::{
+    CustomerId, EnrollmentTokenId, Page, PageRequest, StorageError, TenantScope, Timestamp,
+};
+
+use crate::{Customer, CustomerChange, EnrollmentToken};
+
+/// Why a customer could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum CustomerWriteError {
+    /// Another customer has that name.
+    #[error("another customer has that name")]
+    NameTaken,
+    /// It still has agents.
+    #[error("the customer still has agents")]
+    HasAgents,
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The customers. A deleted one is found by none of these methods; what refers to it stays.
+#[async_trait]
+pub trait CustomerRepository: Send + Sync + std::fmt::Debug {
+    /// Keeps a new customer.
+    async fn create(&self, customer: Customer) -> Result<(), CustomerWriteError>;
+
+    /// The customer `id`, if it lies in `scope`.
+    async fn find(
+        &self,
+        scope: &TenantScope,
+        id: CustomerId,
+    ) -> Result<Option<Customer>, StorageError>;
+
+    /// The customers in `scope` in the order of their creation; with `q`, those whose name
+    /// contains it, upper and lower case alike.
+    async fn list(
+        &self,
+        scope: &TenantScope,
+        q: Option<&str>,
+        page: &PageRequest,
+    ) -> Result<Page<Customer>, StorageError>;
+
+    /// Changes the customer `id` and answers with what it then is; `None` if there is none.
+    async fn update(
+        &self,
+        id: CustomerId,
+        change: CustomerChange,
+        now: Timestamp,
+    ) -> Result<Option<Customer>, CustomerWriteError>;
+
+    /// Removes the customer `id` and its enrollment tokens; with `cascade` its agents as well,
+    /// else it is refused while it has any. Says whether there was one.
+    async fn delete(
+        &self,
+        id: CustomerId,
+        cascade: bool,
+        now: Timestamp,
+    ) -> Result<bool, CustomerWriteError>;
+}
+
+/// Names a request, so that the same one again has the same answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// Whose key it is and for what.
+    pub scope: String,
+    /// The `Idempotency-Key`.
+    pub key: String,
+    /// The SHA-256 of what was asked.
+    pub fingerprint: [u8; 32],
+}
+
+/// What came of keeping a new token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// It is kept.
+    New,
+    /// The same request came before; this is its token.
+    Known(EnrollmentToken),
+    /// The key came before with another request.
+    Conflict,
+}
+
+/// The enrollment tokens.
+#[async_trait]
+pub trait EnrollmentTokenRepository: Send + Sync + std::fmt::Debug {
+    /// Keeps a new token.
+    async fn create(
+        &self,
+        token: EnrollmentToken,
+        once: Option<Once>,
+    ) -> Result<Stored, StorageError>;
+
+    /// The token `id`, if it lies in `scope`.
+    async fn find(
+        &self,
+        scope: &TenantScope,
+        id: EnrollmentTokenId,
+    ) -> Result<Option<EnrollmentToken>, StorageError>;
+
+    /// The tokens in `scope`, the newest first.
+    async fn list(
+        &self,
+        scope: &TenantScope,
+        page: &PageRequest,
+    ) -> Result<Page<EnrollmentToken>, StorageError>;
+
+    /// Revokes the token `id`; says whether there was one in `scope`.
+    async fn revoke(
+        &self,
+        scope: &TenantScope,
+        id: EnrollmentTokenId,
+        now: Timestamp,
+    ) -> Result<bool, StorageError>;
+}
+
+/// Makes the secret of a token from the request that asks for it: the same request always has the
+/// same secret, so that it can be answered again without being kept.
+pub trait TokenDeriver: Send + Sync + std::fmt::Debug {
+    /// 32 bytes that follow from the server's own secret and these texts.
+    fn derive(&self, scope: &str, key: &str) -> [u8; 32];
+}
