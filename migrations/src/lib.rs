@@ -1,1 +1,35 @@
-//! The database schema.
+//! The database schema, one reversible step a file.
+//!
+//! A step is named `m<date>_<number>_<what it makes>` and is never changed once it was released:
+//! the next step corrects it. Ids are UUIDs, instants are microseconds since 1970 in a
+//! `bigint` (docs/decisions/0003-times-as-integers.md), JSON and enums are text, hashes are bytes.
+
+mod m20261121_000001_users;
+mod m20261121_000002_sessions;
+mod m20261121_000003_customers;
+mod m20261121_000004_idempotency_keys;
+mod m20261121_000005_enrollment_tokens;
+mod m20261121_000010_agents;
+mod m20261121_000011_commands;
+mod m20261121_000012_command_output;
+
+pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
+
+/// Every step, in order.
+#[derive(Debug)]
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_users::Migration),
+            Box::new(m20261121_000002_sessions::Migration),
+            Box::new(m20261121_000003_customers::Migration),
+            Box::new(m20261121_000004_idempotency_keys::Migration),
+            Box::new(m20261121_000005_enrollment_tokens::Migration),
+            Box::new(m20261121_000010_agents::Migration),
+            Box::new(m20261121_000011_commands::Migration),
+            Box::new(m20261121_000012_command_output::Migration),
+        ]
+    }
+}

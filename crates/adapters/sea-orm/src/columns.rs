@@ -4,7 +4,8 @@
 //! by any index; `docs/decisions/0003-times-as-integers.md` says more.
 
 use chrono::DateTime;
-use muster_kernel::Timestamp;
+use muster_kernel::{TenantScope, Timestamp};
+use sea_orm::{ColumnTrait, Condition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -50,4 +51,28 @@ pub(crate) fn from_json<T: DeserializeOwned>(
     place: &'static str,
 ) -> Result<T, DatabaseError> {
     serde_json::from_str(text).map_err(|_| DatabaseError::bad_row(place))
+}
+
+/// The condition that a row belongs to a customer in `scope`.
+pub(crate) fn scoped(customer_id: impl ColumnTrait, scope: &TenantScope) -> Condition {
+    match scope {
+        TenantScope::All => Condition::all(),
+        TenantScope::Customers(ids) => {
+            Condition::all().add(customer_id.is_in(ids.iter().map(|id| id.as_uuid())))
+        }
+    }
+}
+
+/// The `LIKE` pattern, escaped by backslashes, of texts that contain `text` as it is.
+pub(crate) fn contains(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
 }

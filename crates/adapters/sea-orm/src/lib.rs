@@ -1,1 +1,27 @@
-//! The repositories on SQLite and PostgreSQL.
+//! Every repository port on SQLite and PostgreSQL.
+//!
+//! - [`Database`]: readers side by side, writes one after the other, many to a commit
+//! - one folder per domain, which mirrors that domain's ports
+//!
+//! To add a repository: write its entity and its migration, turn rows into domain types by a
+//! function that names table and column when a row makes no sense, let every write go through
+//! [`Database::write`], and run the port's contract suite in the folder's tests.
+
+mod agents;
+mod columns;
+mod commands;
+mod customers;
+mod database;
+mod error;
+mod idempotency;
+mod identity;
+#[cfg(test)]
+mod testing;
+mod writer;
+
+pub use agents::SeaAgents;
+pub use commands::SeaCommands;
+pub use customers::{SeaCustomers, SeaEnrollmentTokens};
+pub use database::{Database, DatabaseUrl, InvalidDatabaseUrl};
+pub use error::DatabaseError;
+pub use identity::SeaIdentity;

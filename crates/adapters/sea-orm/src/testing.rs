@@ -1,8 +1,14 @@
 //! A database of its own for every test.
 
+use muster_agents::Enrol;
+use muster_agents::testing::candidate;
+use muster_customers::testing::{customer, token};
+use muster_customers::{CustomerRepository, EnrollmentToken, EnrollmentTokenRepository};
+use muster_kernel::testing::{FakeClock, SeededEntropy};
+use muster_kernel::{AgentId, CustomerId, TokenHash};
 use tempfile::TempDir;
 
-use crate::{Database, DatabaseUrl};
+use crate::{Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens};
 
 /// A fresh, migrated SQLite database. Its file lives in a folder that goes away with the
 /// process's temporary files: the folder is leaked on purpose, for the writer outlives the test.
@@ -12,4 +18,29 @@ pub(crate) async fn database() -> Database {
     let database = Database::connect(&url.parse::<DatabaseUrl>().unwrap()).await.unwrap();
     database.migrate().await.unwrap();
     database
+}
+
+/// Two customers, each with a token that lets any number of machines in.
+pub(crate) async fn customers(database: &Database) -> [(CustomerId, TokenHash); 2] {
+    let customers = SeaCustomers::new(database.clone());
+    let tokens = SeaEnrollmentTokens::new(database.clone());
+    let create = async |seed| {
+        customers.create(customer(seed)).await.unwrap();
+        let token = EnrollmentToken { max_uses: None, ..token(seed) };
+        tokens.create(token.clone(), None).await.unwrap();
+        (token.customer_id, token.hash)
+    };
+    [create(101).await, create(102).await]
+}
+
+/// An agent of each of two customers.
+pub(crate) async fn agents(database: &Database) -> [(AgentId, CustomerId); 2] {
+    let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(77));
+    let registry = SeaAgents::new(database.clone());
+    let enrol = async |(customer, token)| {
+        let id = registry.enrol(token, candidate("web", None, &clock, &entropy)).await.unwrap();
+        (id, customer)
+    };
+    let [one, other] = customers(database).await;
+    [enrol(one).await, enrol(other).await]
 }

@@ -95,7 +95,7 @@ impl Writer {
 async fn run(connection: DatabaseConnection, mut queue: mpsc::UnboundedReceiver<Job>) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        commit(&connection, batch.drain(..).collect()).await;
+        commit(&connection, std::mem::take(&mut batch)).await;
     }
 }
 
@@ -120,7 +120,7 @@ async fn commit(connection: &DatabaseConnection, jobs: Vec<Job>) {
         if alone {
             return commit_one(transaction, job).await;
         }
-        answers.push(within_savepoint(&transaction, job).await);
+        answers.extend(within_savepoint(&transaction, job).await);
     }
     let committed = transaction
         .commit()
@@ -139,27 +139,27 @@ async fn commit_one(transaction: DatabaseTransaction, job: Job) {
 }
 
 /// Does one job of many so that its failure undoes its own writes and nobody else's.
-async fn within_savepoint(transaction: &DatabaseTransaction, job: Job) -> Answer {
+async fn within_savepoint(transaction: &DatabaseTransaction, job: Job) -> Option<Answer> {
     let savepoint = match transaction.begin().await {
         Ok(savepoint) => savepoint,
         Err(error) => {
-            return refuse(job, DatabaseError::new("setting a savepoint", error)).await;
+            refuse(job, DatabaseError::new("setting a savepoint", error)).await;
+            return None;
         }
     };
     let done = job(Ok(&savepoint)).await;
     let ended = if done.keep { savepoint.commit().await } else { savepoint.rollback().await };
     match ended {
-        Ok(()) => done.answer,
+        Ok(()) => Some(done.answer),
         Err(error) => {
-            let error = DatabaseError::new("ending a savepoint", error);
-            Box::new(move |_| (done.answer)(Err(error)))
+            (done.answer)(Err(DatabaseError::new("ending a savepoint", error)));
+            None
         }
     }
 }
 
 /// Tells a job's caller that nothing was written, and why.
-async fn refuse(job: Job, error: DatabaseError) -> Answer {
+async fn refuse(job: Job, error: DatabaseError) {
     let done = job(Err(error)).await;
     (done.answer)(Ok(()));
-    Box::new(|_| ())
 }

@@ -1,0 +1,279 @@
+//! The registry of machines.
+
+mod enrol;
+pub(crate) mod entity;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use muster_agents::{
+    Agent, AgentChange, AgentFilter, AgentRepository, AgentStatus, AgentTokens, ONLINE_FOR,
+    StatusCounts, SystemInfo,
+};
+use muster_kernel::{
+    AgentId, Cursor, CustomerId, Page, PageRequest, StorageError, TenantScope, Timestamp, TokenHash,
+};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
+use sea_orm::{ActiveValue::Set, Condition, IntoActiveModel, QueryOrder, QuerySelect};
+
+use crate::columns::{contains, json, micros, scoped};
+use crate::{Database, DatabaseError};
+use entity::{Column, Entity};
+
+/// How many ids one statement names at most.
+const IDS_AT_ONCE: usize = 500;
+
+/// The registry of machines, in the table `agents`.
+#[derive(Debug, Clone)]
+pub struct SeaAgents {
+    pub(crate) database: Database,
+}
+
+impl SeaAgents {
+    /// In this database.
+    pub const fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+fn reading(error: DbErr) -> StorageError {
+    DatabaseError::new("reading agents", error).into()
+}
+
+fn in_scope(scope: &TenantScope) -> Condition {
+    scoped(Column::CustomerId, scope).add(Column::DeletedAt.is_null())
+}
+
+fn online_since(now: Timestamp) -> i64 {
+    micros(now - ONLINE_FOR)
+}
+
+fn filtered(scope: &TenantScope, filter: &AgentFilter) -> Condition {
+    let tag = |tag: &String| {
+        // The tags are a JSON list: with its quotes around it a tag is found whole or not at all.
+        let quoted = json(tag);
+        Expr::col((Entity, Column::Tags)).like(LikeExpr::new(contains(&quoted)).escape('\\'))
+    };
+    let any_text = |q: &String| {
+        let pattern = contains(&q.to_lowercase());
+        let like = |column: Column| {
+            Expr::expr(Func::lower(Expr::col((Entity, column))))
+                .like(LikeExpr::new(pattern.clone()).escape('\\'))
+        };
+        Condition::any()
+            .add(like(Column::Hostname))
+            .add(like(Column::IpAddress))
+            .add(like(Column::Os))
+            .add(like(Column::Notes))
+    };
+    in_scope(scope)
+        .add_option(filter.status.map(|(status, now)| {
+            match status {
+                AgentStatus::Online => Condition::all().add(Column::LastSeen.gt(online_since(now))),
+                AgentStatus::Offline => Condition::any()
+                    .add(Column::LastSeen.lte(online_since(now)))
+                    .add(Column::LastSeen.is_null()),
+            }
+        }))
+        .add_option(filter.os_type.map(|os_type| Column::OsType.eq(os_type.as_str())))
+        .add_option(filter.customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
+        .add_option(filter.tag.as_ref().map(tag))
+        .add_option(filter.version.as_ref().map(|version| Column::Version.eq(version.as_str())))
+        .add_option(filter.q.as_ref().map(any_text))
+}
+
+#[async_trait]
+impl AgentRepository for SeaAgents {
+    async fn find(&self, scope: &TenantScope, id: AgentId) -> Result<Option<Agent>, StorageError> {
+        let row = Entity::find()
+            .filter(in_scope(scope).add(Column::Id.eq(id.as_uuid())))
+            .one(self.database.reader())
+            .await
+            .map_err(reading)?;
+        Ok(row.map(Agent::try_from).transpose()?)
+    }
+
+    async fn list(
+        &self,
+        scope: &TenantScope,
+        filter: &AgentFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Agent>, StorageError> {
+        let reader = self.database.reader();
+        let matching = Entity::find().filter(filtered(scope, filter));
+        let total = matching.clone().count(reader).await.map_err(reading)?;
+        let after = page.cursor.as_ref().map(|cursor| Column::Id.gt(cursor.id));
+        let rows = matching
+            .filter(Condition::all().add_option(after))
+            .order_by_asc(Column::Id)
+            .limit(u64::from(page.limit()) + 1)
+            .all(reader)
+            .await
+            .map_err(reading)?;
+        let agents =
+            rows.into_iter().map(Agent::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
+        Ok(Page::from_rows(agents, page, total, |agent| Cursor::after(agent.id.as_uuid())))
+    }
+
+    async fn count(
+        &self,
+        scope: &TenantScope,
+        filter: &AgentFilter,
+        now: Timestamp,
+    ) -> Result<StatusCounts, StorageError> {
+        let count = async |status| {
+            let filter = AgentFilter { status: Some((status, now)), ..filter.clone() };
+            let matching = Entity::find().filter(filtered(scope, &filter));
+            matching.count(self.database.reader()).await.map_err(reading)
+        };
+        Ok(StatusCounts {
+            online: count(AgentStatus::Online).await?,
+            offline: count(AgentStatus::Offline).await?,
+        })
+    }
+
+    async fn update(
+        &self,
+        scope: &TenantScope,
+        id: AgentId,
+        change: AgentChange,
+        now: Timestamp,
+    ) -> Result<Option<Agent>, StorageError> {
+        let wanted = in_scope(scope).add(Column::Id.eq(id.as_uuid()));
+        let write = self.database.write(move |transaction| {
+            async move {
+                let Some(row) = Entity::find().filter(wanted).one(transaction).await? else {
+                    return Ok(None);
+                };
+                let mut row = row.into_active_model();
+                if let Some(hostname) = change.hostname {
+                    row.hostname = Set(hostname);
+                }
+                if let Some(tags) = change.tags {
+                    row.tags = Set(json(&tags));
+                }
+                if let Some(customer_id) = change.customer_id {
+                    row.customer_id = Set(customer_id.as_uuid());
+                }
+                if let Some(notes) = change.notes {
+                    row.notes = Set(Some(notes));
+                }
+                row.updated_at = Set(micros(now));
+                Ok::<_, DatabaseError>(Some(row.update(transaction).await?))
+            }
+            .boxed()
+        });
+        Ok(write.await?.map(Agent::try_from).transpose()?)
+    }
+
+    async fn delete(
+        &self,
+        scope: &TenantScope,
+        id: AgentId,
+        now: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let wanted = in_scope(scope).add(Column::Id.eq(id.as_uuid()));
+        let write = self.database.write(move |transaction| {
+            async move {
+                let deleted = Entity::update_many()
+                    .col_expr(Column::DeletedAt, Expr::value(micros(now)))
+                    .col_expr(Column::TokenHash, Expr::value(Option::<Vec<u8>>::None))
+                    .filter(wanted)
+                    .exec(transaction)
+                    .await?;
+                Ok::<_, DatabaseError>(deleted.rows_affected == 1)
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+
+    async fn record_system_info(
+        &self,
+        id: AgentId,
+        info: SystemInfo,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        let write = self.database.write(move |transaction| {
+            async move {
+                Entity::update_many()
+                    .col_expr(Column::Os, Expr::value(info.os.clone()))
+                    .col_expr(Column::SystemInfo, Expr::value(json(&info)))
+                    .col_expr(Column::UpdatedAt, Expr::value(micros(now)))
+                    .filter(Column::Id.eq(id.as_uuid()))
+                    .exec(transaction)
+                    .await?;
+                Ok::<_, DatabaseError>(())
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+
+    async fn record_seen(
+        &self,
+        ids: Vec<AgentId>,
+        now: Timestamp,
+    ) -> Result<Vec<AgentId>, StorageError> {
+        let write = self.database.write(move |transaction| {
+            async move {
+                let mut gone = Vec::new();
+                for ids in ids.chunks(IDS_AT_ONCE) {
+                    let uuids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+                    let wanted = Column::Id.is_in(uuids).and(Column::DeletedAt.is_null());
+                    let seen = Entity::update_many()
+                        .col_expr(Column::LastSeen, Expr::value(micros(now)))
+                        .filter(wanted.clone())
+                        .exec(transaction)
+                        .await?;
+                    if usize::try_from(seen.rows_affected).is_ok_and(|seen| seen == ids.len()) {
+                        continue;
+                    }
+                    let there: Vec<Uuid> = Entity::find()
+                        .select_only()
+                        .column(Column::Id)
+                        .filter(wanted)
+                        .into_tuple()
+                        .all(transaction)
+                        .await?;
+                    gone.extend(ids.iter().filter(|id| !there.contains(&id.as_uuid())));
+                }
+                Ok::<_, DatabaseError>(gone)
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+}
+
+#[async_trait]
+impl AgentTokens for SeaAgents {
+    async fn find(&self, token: TokenHash) -> Result<Option<(AgentId, CustomerId)>, StorageError> {
+        let row: Option<(Uuid, Uuid)> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .column(Column::CustomerId)
+            .filter(Column::TokenHash.eq(token.as_bytes().to_vec()))
+            .filter(Column::DeletedAt.is_null())
+            .into_tuple()
+            .one(self.database.reader())
+            .await
+            .map_err(reading)?;
+        Ok(row.map(|(id, customer)| (AgentId::from_uuid(id), CustomerId::from_uuid(customer))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_agents::testing::{Subject, contract};
+
+    use super::*;
+    use crate::testing::{customers, database};
+
+    #[tokio::test]
+    async fn the_registry_keeps_the_contract() {
+        let database = database().await;
+        let customers = customers(&database).await;
+        contract(&Subject { registry: &SeaAgents::new(database), customers: &customers }).await;
+    }
+}

@@ -1,0 +1,127 @@
+//! The tables `customers` and `enrollment_tokens`.
+
+use muster_customers::{Customer, EnrollmentToken, Name};
+use muster_kernel::{CustomerId, EnrollmentTokenId, TokenHash, UserId};
+use sea_orm::entity::prelude::*;
+
+use crate::DatabaseError;
+use crate::columns::{maybe_timestamp, micros, timestamp};
+
+#[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "customers")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub name: String,
+    pub canonical_name: String,
+    pub address: Option<String>,
+    pub created_at: i64,
+    pub updated_at: i64,
+    pub deleted_at: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The form of a name under which two names are the same.
+pub(crate) fn canonical(name: &str) -> String {
+    name.to_lowercase()
+}
+
+impl From<&Customer> for Model {
+    fn from(customer: &Customer) -> Self {
+        Self {
+            id: customer.id.as_uuid(),
+            name: customer.name.as_str().to_owned(),
+            canonical_name: canonical(customer.name.as_str()),
+            address: customer.address.clone(),
+            created_at: micros(customer.created_at),
+            updated_at: micros(customer.updated_at),
+            deleted_at: None,
+        }
+    }
+}
+
+impl TryFrom<Model> for Customer {
+    type Error = DatabaseError;
+
+    fn try_from(row: Model) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            id: CustomerId::from_uuid(row.id),
+            name: Name::parse(&row.name).map_err(|_| DatabaseError::bad_row("customers.name"))?,
+            address: row.address,
+            created_at: timestamp(row.created_at, "customers.created_at")?,
+            updated_at: timestamp(row.updated_at, "customers.updated_at")?,
+        })
+    }
+}
+
+/// The table `enrollment_tokens`.
+pub(crate) mod token {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "enrollment_tokens")]
+    pub(crate) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub customer_id: Uuid,
+        pub name: String,
+        pub token_hash: Vec<u8>,
+        pub created_by: Uuid,
+        pub created_at: i64,
+        pub expires_at: Option<i64>,
+        pub max_uses: Option<i64>,
+        pub uses: i64,
+        pub revoked_at: Option<i64>,
+    }
+
+    #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
+    pub(crate) enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+impl From<&EnrollmentToken> for token::Model {
+    fn from(token: &EnrollmentToken) -> Self {
+        Self {
+            id: token.id.as_uuid(),
+            customer_id: token.customer_id.as_uuid(),
+            name: token.name.as_str().to_owned(),
+            token_hash: token.hash.as_bytes().to_vec(),
+            created_by: token.created_by.as_uuid(),
+            created_at: micros(token.created_at),
+            expires_at: token.expires_at.map(micros),
+            max_uses: token.max_uses.map(i64::from),
+            uses: i64::from(token.uses),
+            revoked_at: token.revoked_at.map(micros),
+        }
+    }
+}
+
+impl TryFrom<token::Model> for EnrollmentToken {
+    type Error = DatabaseError;
+
+    fn try_from(row: token::Model) -> Result<Self, DatabaseError> {
+        let bad = DatabaseError::bad_row;
+        Ok(Self {
+            id: EnrollmentTokenId::from_uuid(row.id),
+            customer_id: CustomerId::from_uuid(row.customer_id),
+            name: Name::parse(&row.name).map_err(|_| bad("enrollment_tokens.name"))?,
+            hash: TokenHash::from_slice(&row.token_hash)
+                .ok_or_else(|| bad("enrollment_tokens.token_hash"))?,
+            created_by: UserId::from_uuid(row.created_by),
+            created_at: timestamp(row.created_at, "enrollment_tokens.created_at")?,
+            expires_at: maybe_timestamp(row.expires_at, "enrollment_tokens.expires_at")?,
+            max_uses: row
+                .max_uses
+                .map(u32::try_from)
+                .transpose()
+                .map_err(|_| bad("enrollment_tokens.max_uses"))?,
+            uses: u32::try_from(row.uses).map_err(|_| bad("enrollment_tokens.uses"))?,
+            revoked_at: maybe_timestamp(row.revoked_at, "enrollment_tokens.revoked_at")?,
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! Customers and enrollment tokens.
+
+mod entity;
+mod tokens;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use muster_customers::{Customer, CustomerChange, CustomerRepository, CustomerWriteError};
+use muster_kernel::{Cursor, CustomerId, Page, PageRequest, StorageError, TenantScope, Timestamp};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr};
+use sea_orm::{
+    ActiveValue::Set, Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect,
+};
+
+use crate::agents::entity as agents;
+use crate::columns::{contains, micros, scoped};
+use crate::{Database, DatabaseError};
+use entity::{Column, Entity, Model, canonical};
+
+pub use tokens::SeaEnrollmentTokens;
+pub(crate) use tokens::redeem;
+
+/// The customers, in the table `customers`.
+#[derive(Debug, Clone)]
+pub struct SeaCustomers {
+    database: Database,
+}
+
+impl SeaCustomers {
+    /// In this database.
+    pub const fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+/// Why a write transaction ends without a change.
+#[derive(Debug)]
+enum Refusal {
+    HasAgents,
+    Database(DatabaseError),
+}
+
+impl From<DatabaseError> for Refusal {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<DbErr> for Refusal {
+    fn from(error: DbErr) -> Self {
+        Self::Database(DatabaseError::new("writing a customer", error))
+    }
+}
+
+impl From<Refusal> for CustomerWriteError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::HasAgents => Self::HasAgents,
+            Refusal::Database(error) if error.is_unique_violation() => Self::NameTaken,
+            Refusal::Database(error) => Self::Storage(error.into()),
+        }
+    }
+}
+
+fn reading(error: DbErr) -> StorageError {
+    DatabaseError::new("reading customers", error).into()
+}
+
+fn live(id: CustomerId) -> Condition {
+    Condition::all().add(Column::Id.eq(id.as_uuid())).add(Column::DeletedAt.is_null())
+}
+
+#[async_trait]
+impl CustomerRepository for SeaCustomers {
+    async fn create(&self, customer: Customer) -> Result<(), CustomerWriteError> {
+        let row = Model::from(&customer).into_active_model().reset_all();
+        let write = self.database.write(move |transaction| {
+            async move {
+                Entity::insert(row).exec_without_returning(transaction).await?;
+                Ok::<_, Refusal>(())
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+
+    async fn find(
+        &self,
+        scope: &TenantScope,
+        id: CustomerId,
+    ) -> Result<Option<Customer>, StorageError> {
+        let row = Entity::find()
+            .filter(scoped(Column::Id, scope).add(live(id)))
+            .one(self.database.reader())
+            .await
+            .map_err(reading)?;
+        Ok(row.map(Customer::try_from).transpose()?)
+    }
+
+    async fn list(
+        &self,
+        scope: &TenantScope,
+        q: Option<&str>,
+        page: &PageRequest,
+    ) -> Result<Page<Customer>, StorageError> {
+        let reader = self.database.reader();
+        let named = q.map(|q| {
+            Expr::col((Entity, Column::CanonicalName))
+                .like(LikeExpr::new(contains(&canonical(q))).escape('\\'))
+        });
+        let matching = Entity::find()
+            .filter(scoped(Column::Id, scope).add(Column::DeletedAt.is_null()).add_option(named));
+        let total = matching.clone().count(reader).await.map_err(reading)?;
+        let after = page.cursor.as_ref().map(|cursor| Column::Id.gt(cursor.id));
+        let rows = matching
+            .filter(Condition::all().add_option(after))
+            .order_by_asc(Column::Id)
+            .limit(u64::from(page.limit()) + 1)
+            .all(reader)
+            .await
+            .map_err(reading)?;
+        let customers =
+            rows.into_iter().map(Customer::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
+        Ok(Page::from_rows(customers, page, total, |row| Cursor::after(row.id.as_uuid())))
+    }
+
+    async fn update(
+        &self,
+        id: CustomerId,
+        change: CustomerChange,
+        now: Timestamp,
+    ) -> Result<Option<Customer>, CustomerWriteError> {
+        let write = self.database.write(move |transaction| {
+            async move {
+                let Some(row) = Entity::find().filter(live(id)).one(transaction).await? else {
+                    return Ok(None);
+                };
+                let mut row = row.into_active_model();
+                if let Some(name) = change.name {
+                    row.canonical_name = Set(canonical(name.as_str()));
+                    row.name = Set(name.as_str().to_owned());
+                }
+                if let Some(address) = change.address {
+                    row.address = Set(Some(address));
+                }
+                row.updated_at = Set(micros(now));
+                Ok::<_, Refusal>(Some(row.update(transaction).await?))
+            }
+            .boxed()
+        });
+        let row = write.await.map_err(CustomerWriteError::from)?;
+        Ok(row.map(Customer::try_from).transpose().map_err(StorageError::from)?)
+    }
+
+    async fn delete(
+        &self,
+        id: CustomerId,
+        cascade: bool,
+        now: Timestamp,
+    ) -> Result<bool, CustomerWriteError> {
+        let write = self.database.write(move |transaction| {
+            async move { delete(transaction, id, cascade, now).await }.boxed()
+        });
+        Ok(write.await?)
+    }
+}
+
+async fn delete(
+    transaction: &DatabaseTransaction,
+    id: CustomerId,
+    cascade: bool,
+    now: Timestamp,
+) -> Result<bool, Refusal> {
+    let agents =
+        agents::Column::CustomerId.eq(id.as_uuid()).and(agents::Column::DeletedAt.is_null());
+    if cascade {
+        agents::Entity::update_many()
+            .col_expr(agents::Column::DeletedAt, Expr::value(micros(now)))
+            .col_expr(agents::Column::TokenHash, Expr::value(Option::<Vec<u8>>::None))
+            .filter(agents)
+            .exec(transaction)
+            .await?;
+    } else if agents::Entity::find().filter(agents).count(transaction).await? > 0 {
+        return Err(Refusal::HasAgents);
+    }
+    tokens::revoke_all(transaction, id, now).await?;
+    let deleted = Entity::update_many()
+        .col_expr(Column::DeletedAt, Expr::value(micros(now)))
+        .filter(live(id))
+        .exec(transaction)
+        .await?;
+    Ok(deleted.rows_affected == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_customers::EnrollmentTokenRepository;
+    use muster_customers::testing::{customer, customer_contract, token_contract};
+
+    use super::*;
+    use crate::testing::{agents, database};
+
+    #[tokio::test]
+    async fn customers_keep_the_contract() {
+        customer_contract(&SeaCustomers::new(database().await)).await;
+    }
+
+    #[tokio::test]
+    async fn enrollment_tokens_keep_the_contract() {
+        let database = database().await;
+        let customers = SeaCustomers::new(database.clone());
+        for seed in [11, 12] {
+            customers.create(customer(seed)).await.unwrap();
+        }
+        token_contract(&SeaEnrollmentTokens::new(database)).await;
+    }
+
+    #[tokio::test]
+    async fn a_customer_with_agents_is_deleted_only_with_them() {
+        let database = database().await;
+        let [(agent, id), _] = agents(&database).await;
+        let customers = SeaCustomers::new(database.clone());
+        let now = customer(1).created_at;
+        let refused = customers.delete(id, false, now).await;
+        assert!(matches!(refused, Err(CustomerWriteError::HasAgents)));
+        assert!(customers.delete(id, true, now).await.unwrap());
+        let registry = crate::SeaAgents::new(database.clone());
+        let found = muster_agents::AgentRepository::find(&registry, &TenantScope::All, agent).await;
+        assert!(found.unwrap().is_none());
+        let tokens = SeaEnrollmentTokens::new(database);
+        let page = tokens.list(&TenantScope::one(id), &PageRequest::default()).await.unwrap();
+        assert!(page.items.iter().all(|token| token.revoked_at.is_some()));
+    }
+}

@@ -1,0 +1,167 @@
+//! Enrollment tokens.
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use muster_customers::{EnrollmentToken, EnrollmentTokenRepository, Once, RedeemError, Stored};
+use muster_kernel::{
+    Cursor, CustomerId, EnrollmentTokenId, Page, PageRequest, StorageError, TenantScope, Timestamp,
+    TokenHash,
+};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Expr;
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+
+use super::entity::token::{Column, Entity, Model};
+use crate::columns::{micros, scoped};
+use crate::idempotency::{Remembered, remember};
+use crate::{Database, DatabaseError};
+
+/// The enrollment tokens, in the table `enrollment_tokens`.
+#[derive(Debug, Clone)]
+pub struct SeaEnrollmentTokens {
+    database: Database,
+}
+
+impl SeaEnrollmentTokens {
+    /// In this database.
+    pub const fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+fn reading(error: DbErr) -> StorageError {
+    DatabaseError::new("reading enrollment tokens", error).into()
+}
+
+#[async_trait]
+impl EnrollmentTokenRepository for SeaEnrollmentTokens {
+    async fn create(
+        &self,
+        token: EnrollmentToken,
+        once: Option<Once>,
+    ) -> Result<Stored, StorageError> {
+        let write = self.database.write(move |transaction| {
+            async move { create(transaction, token, once).await }.boxed()
+        });
+        Ok(write.await?)
+    }
+
+    async fn find(
+        &self,
+        scope: &TenantScope,
+        id: EnrollmentTokenId,
+    ) -> Result<Option<EnrollmentToken>, StorageError> {
+        let row = Entity::find()
+            .filter(scoped(Column::CustomerId, scope).add(Column::Id.eq(id.as_uuid())))
+            .one(self.database.reader())
+            .await
+            .map_err(reading)?;
+        Ok(row.map(EnrollmentToken::try_from).transpose()?)
+    }
+
+    async fn list(
+        &self,
+        scope: &TenantScope,
+        page: &PageRequest,
+    ) -> Result<Page<EnrollmentToken>, StorageError> {
+        let reader = self.database.reader();
+        let matching = Entity::find().filter(scoped(Column::CustomerId, scope));
+        let total = matching.clone().count(reader).await.map_err(reading)?;
+        let before = page.cursor.as_ref().map(|cursor| Column::Id.lt(cursor.id));
+        let rows = matching
+            .filter(Condition::all().add_option(before))
+            .order_by_desc(Column::Id)
+            .limit(u64::from(page.limit()) + 1)
+            .all(reader)
+            .await
+            .map_err(reading)?;
+        let tokens = rows
+            .into_iter()
+            .map(EnrollmentToken::try_from)
+            .collect::<Result<Vec<_>, DatabaseError>>()?;
+        Ok(Page::from_rows(tokens, page, total, |row| Cursor::after(row.id.as_uuid())))
+    }
+
+    async fn revoke(
+        &self,
+        scope: &TenantScope,
+        id: EnrollmentTokenId,
+        now: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let wanted = scoped(Column::CustomerId, scope).add(Column::Id.eq(id.as_uuid()));
+        let write = self.database.write(move |transaction| {
+            async move {
+                let there = Entity::find().filter(wanted.clone()).count(transaction).await? == 1;
+                Entity::update_many()
+                    .col_expr(Column::RevokedAt, Expr::value(micros(now)))
+                    .filter(wanted.add(Column::RevokedAt.is_null()))
+                    .exec(transaction)
+                    .await?;
+                Ok::<_, DatabaseError>(there)
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+}
+
+async fn create(
+    transaction: &DatabaseTransaction,
+    token: EnrollmentToken,
+    once: Option<Once>,
+) -> Result<Stored, DatabaseError> {
+    if let Some(once) = once {
+        let (id, now) = (token.id.as_uuid(), micros(token.created_at));
+        let known = remember(transaction, &once.scope, &once.key, &once.fingerprint, id, now);
+        match known.await? {
+            Remembered::New => {}
+            Remembered::Conflict => return Ok(Stored::Conflict),
+            Remembered::Same(id) => {
+                let row = Entity::find_by_id(id).one(transaction).await?;
+                let row = row.ok_or(DatabaseError::bad_row("idempotency_keys.resource_id"))?;
+                return Ok(Stored::Known(row.try_into()?));
+            }
+        }
+    }
+    let row = Model::from(&token).into_active_model().reset_all();
+    Entity::insert(row).exec_without_returning(transaction).await?;
+    Ok(Stored::New)
+}
+
+/// Redeems the token with this hash, within the transaction that writes what it is redeemed for.
+pub(crate) async fn redeem(
+    transaction: &DatabaseTransaction,
+    hash: TokenHash,
+    now: Timestamp,
+) -> Result<Result<EnrollmentToken, RedeemError>, DatabaseError> {
+    let row = Entity::find()
+        .filter(Column::TokenHash.eq(hash.as_bytes().to_vec()))
+        .one(transaction)
+        .await?;
+    let Some(row) = row else { return Ok(Err(RedeemError::Invalid)) };
+    let mut token = EnrollmentToken::try_from(row)?;
+    if let Err(error) = token.redeem(now) {
+        return Ok(Err(error));
+    }
+    Entity::update_many()
+        .col_expr(Column::Uses, Expr::value(i64::from(token.uses)))
+        .filter(Column::Id.eq(token.id.as_uuid()))
+        .exec(transaction)
+        .await?;
+    Ok(Ok(token))
+}
+
+/// Revokes every token of a customer.
+pub(super) async fn revoke_all(
+    transaction: &DatabaseTransaction,
+    customer: CustomerId,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::RevokedAt, Expr::value(micros(now)))
+        .filter(Column::CustomerId.eq(customer.as_uuid()))
+        .filter(Column::RevokedAt.is_null())
+        .exec(transaction)
+        .await
+        .map(|_| ())
+}

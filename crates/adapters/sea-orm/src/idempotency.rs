@@ -1,0 +1,62 @@
+//! Requests that came before: the table `idempotency_keys`, written with what they asked for.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{DatabaseTransaction, IntoActiveModel};
+
+use crate::DatabaseError;
+
+#[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "idempotency_keys")]
+pub(crate) struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub scope: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub key: String,
+    pub fingerprint: Vec<u8>,
+    pub resource_id: Uuid,
+    pub created_at: i64,
+}
+
+#[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
+pub(crate) enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What is known of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remembered {
+    /// It is new, and remembered from now on.
+    New,
+    /// It came before and made this.
+    Same(Uuid),
+    /// The key came before with another request.
+    Conflict,
+}
+
+/// Looks a request up and remembers it if it is new, within the transaction that does the work.
+pub(crate) async fn remember(
+    transaction: &DatabaseTransaction,
+    scope: &str,
+    key: &str,
+    fingerprint: &[u8; 32],
+    resource_id: Uuid,
+    now: i64,
+) -> Result<Remembered, DatabaseError> {
+    let known = Entity::find_by_id((scope.to_owned(), key.to_owned())).one(transaction).await?;
+    match known {
+        Some(row) if row.fingerprint == fingerprint => Ok(Remembered::Same(row.resource_id)),
+        Some(_) => Ok(Remembered::Conflict),
+        None => {
+            let row = Model {
+                scope: scope.to_owned(),
+                key: key.to_owned(),
+                fingerprint: fingerprint.to_vec(),
+                resource_id,
+                created_at: now,
+            };
+            let row = row.into_active_model().reset_all();
+            Entity::insert(row).exec_without_returning(transaction).await?;
+            Ok(Remembered::New)
+        }
+    }
+}
