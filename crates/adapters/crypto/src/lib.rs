@@ -1,1 +1,14 @@
-//! Cryptography behind its ports.
+//! Keys, passwords, tokens, randomness and time behind their ports.
+//!
+//! Everything that is derived follows from one [`MasterKey`], under a label of its own for each
+//! use: whoever learns one derived key learns nothing of another.
+
+mod access_tokens;
+mod keys;
+mod passwords;
+mod system;
+
+pub use access_tokens::JwtTokens;
+pub use keys::{InstructionKey, Keys, MasterKey, WeakKey};
+pub use passwords::BcryptHasher;
+pub use system::{OsEntropy, SystemClock};
