@@ -1,1 +1,17 @@
-//! Agents on WebSockets.
+//! Agents on `WebSocket`s.
+//!
+//! - [`Connections`] knows who is connected: the ports `Presence` and `Courier`
+//! - [`AgentSocket`] takes connections: the route, the handshake, one task a connection
+//! - `session`: one connection of the protocol `muster.v1`, from its hello to its end
+//!
+//! A connection costs a task and two small buffers; what a peer may have in flight is bounded by
+//! credit for output, by a window for commands and by the size of a frame for everything else.
+
+mod connections;
+mod session;
+mod streams;
+mod translate;
+mod upgrade;
+
+pub use connections::Connections;
+pub use upgrade::{AgentSocket, AgentSocketPorts, Sign};

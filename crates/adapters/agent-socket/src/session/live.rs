@@ -1,0 +1,437 @@
+//! A connection after its hello.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_ws::{AggregatedMessage, AggregatedMessageStream};
+use bytes::Bytes;
+use chrono::TimeDelta;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, StreamExt};
+use muster_commands::{Command, Effect, Entry, Event, Opening, Recorded};
+use muster_kernel::{AgentId, CommandId, StorageError};
+use muster_protocol::{
+    AgentMessage, Cancel, Credit, DEAD_AFTER_SECONDS, Execute, FinishedAck, HeartbeatAck,
+    Instruction, MAX_UNFINISHED_COMMANDS, Order, PING_EVERY_SECONDS, ResumePoint, ServerMessage,
+    Settings, StreamFrame, SystemInfo, Welcome,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::{End, SEND_PATIENCE};
+use crate::AgentSocketPorts;
+use crate::connections::{CloseReason, Instruct, Link};
+use crate::streams::{Streams, WINDOW};
+use crate::translate;
+
+/// Seconds between the heartbeats of an agent.
+const HEARTBEAT_INTERVAL: u64 = 30;
+/// How long an order is good.
+const ORDER_LIFETIME: TimeDelta = TimeDelta::seconds(60);
+/// A command that was not accepted for so long is sent again.
+const ACCEPT_PATIENCE: Duration = Duration::from_secs(30);
+/// How often silence and unaccepted commands are looked for.
+const TICK: Duration = Duration::from_secs(10);
+/// How many of the agent's reports may wait for a commit before no more are read.
+const MAX_RECORDINGS: usize = 1024;
+/// How long a shutdown waits for reports that are on their way to a commit.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is to be done when an entry is durable.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    /// Give credit for output that came on this stream.
+    Credit { stream_id: u32, bytes: usize },
+    /// Let the agent forget a command.
+    Acknowledge(CommandId),
+    /// Nothing.
+    Nothing,
+}
+
+type Settled = (Then, Result<Option<Recorded>, StorageError>);
+
+/// A command that the agent has or is being sent.
+#[derive(Debug)]
+struct Unfinished {
+    command: Arc<Command>,
+    accepted: bool,
+    sent_at: Instant,
+}
+
+/// A connection after its hello.
+pub(super) struct Live {
+    ports: Arc<AgentSocketPorts>,
+    agent_id: AgentId,
+    outgoing: actix_ws::Session,
+    link: Arc<Link>,
+    nonce: String,
+    sequence: u64,
+    streams: Streams,
+    unfinished: HashMap<CommandId, Unfinished>,
+    /// Dispatched commands for which the window has no room yet.
+    waiting: VecDeque<Arc<Command>>,
+    /// Whether the archive may have commands that nobody had yet.
+    more: bool,
+    recordings: FuturesOrdered<BoxFuture<'static, Settled>>,
+    refreshes: Vec<oneshot::Sender<()>>,
+}
+
+impl Live {
+    pub(super) fn new(
+        ports: Arc<AgentSocketPorts>,
+        agent_id: AgentId,
+        outgoing: actix_ws::Session,
+        link: Arc<Link>,
+        nonce: String,
+    ) -> Self {
+        Self {
+            ports,
+            agent_id,
+            outgoing,
+            link,
+            nonce,
+            sequence: 0,
+            streams: Streams::default(),
+            unfinished: HashMap::new(),
+            waiting: VecDeque::new(),
+            more: true,
+            recordings: FuturesOrdered::new(),
+            refreshes: Vec::new(),
+        }
+    }
+
+    /// Welcomes the agent and settles what server and agent owe each other.
+    pub(super) async fn begin(&mut self, opening: Opening) -> Result<(), End> {
+        let mut resume = Vec::with_capacity(opening.resume.len());
+        for command in opening.resume {
+            resume.push(ResumePoint {
+                command_id: command.id.as_uuid(),
+                stream_id: self.streams.open(command.id),
+                stdout_bytes: command.output.stdout,
+                stderr_bytes: command.output.stderr,
+            });
+            let held = Unfinished { command, accepted: true, sent_at: Instant::now() };
+            self.unfinished.insert(held.command.id, held);
+        }
+        self.order(Instruction::Welcome(Welcome {
+            connection_id: self.link.connection_id.as_uuid(),
+            server_time: self.ports.clock.now(),
+            settings: Settings {
+                heartbeat_interval: HEARTBEAT_INTERVAL,
+                output_limit_bytes: self.ports.output_limit,
+                initial_credit_bytes: WINDOW,
+            },
+            resume,
+        }))
+        .await?;
+        for id in opening.acknowledge {
+            self.say(&ServerMessage::FinishedAck(FinishedAck { command_id: id.as_uuid() })).await?;
+        }
+        for id in opening.cancel {
+            self.order(Instruction::Cancel(Cancel { command_id: id.as_uuid() })).await?;
+        }
+        for command in opening.deliver {
+            self.deliver(command).await?;
+        }
+        self.fill_window().await
+    }
+
+    /// Serves the connection until it ends.
+    pub(super) async fn run(
+        &mut self,
+        incoming: &mut AggregatedMessageStream,
+        mut instructions: mpsc::UnboundedReceiver<Instruct>,
+    ) -> End {
+        let mut last_frame = Instant::now();
+        let mut last_ping = Instant::now();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let step = tokio::select! {
+                message = incoming.next(), if self.recordings.len() < MAX_RECORDINGS => {
+                    last_frame = Instant::now();
+                    match message {
+                        Some(Ok(message)) => self.hear(message).await,
+                        Some(Err(error)) => Err(End::of(&error)),
+                        None => Err(End::Gone),
+                    }
+                }
+                Some((then, recorded)) = self.recordings.next(), if !self.recordings.is_empty() => {
+                    self.settle(then, recorded).await
+                }
+                instruction = instructions.recv() => match instruction {
+                    Some(instruction) => self.follow(instruction).await,
+                    None => Err(End::Gone),
+                },
+                _ = tick.tick() => {
+                    if last_frame.elapsed() >= Duration::from_secs(DEAD_AFTER_SECONDS) {
+                        Err(End::TimedOut)
+                    } else if last_ping.elapsed() >= Duration::from_secs(PING_EVERY_SECONDS) {
+                        last_ping = Instant::now();
+                        self.ping().await
+                    } else {
+                        self.send_again().await
+                    }
+                }
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// Lets what is on its way to a commit get there, with nobody waiting: listeners hear of it.
+    pub(super) fn settle_behind(&mut self) {
+        let recordings = std::mem::take(&mut self.recordings);
+        if !recordings.is_empty() {
+            actix_web::rt::spawn(recordings.for_each(|_| async {}));
+        }
+    }
+
+    async fn hear(&mut self, message: AggregatedMessage) -> Result<(), End> {
+        self.ports.connections.saw(self.agent_id, &self.link);
+        match message {
+            AggregatedMessage::Text(text) => match serde_json::from_str(&text) {
+                Ok(message) => self.take_in(message).await,
+                Err(error) => Err(End::Malformed(error.to_string())),
+            },
+            AggregatedMessage::Binary(bytes) => self.take_in_output(bytes),
+            AggregatedMessage::Ping(payload) => {
+                let pong = self.outgoing.pong(&payload);
+                within_patience(pong).await
+            }
+            AggregatedMessage::Pong(_) => Ok(()),
+            AggregatedMessage::Close(_) => Err(End::Closed),
+        }
+    }
+
+    async fn take_in(&mut self, message: AgentMessage) -> Result<(), End> {
+        let now = self.ports.clock.now();
+        match message {
+            AgentMessage::Hello(_) => return Err(End::Violation("hello is said once")),
+            AgentMessage::Heartbeat(heartbeat) => {
+                self.link.set_metrics(translate::metrics(&heartbeat.metrics));
+                let ack = ServerMessage::HeartbeatAck(HeartbeatAck { server_time: now });
+                return self.say(&ack).await;
+            }
+            AgentMessage::SystemInfo(info) => self.keep_system_info(info),
+            AgentMessage::Accepted(accepted) => {
+                let id = CommandId::from_uuid(accepted.command_id);
+                if let Some(held) = self.unfinished.get_mut(&id) {
+                    held.accepted = true;
+                }
+                self.record(id, Entry::Event(Event::Accepted { at: now }), Then::Nothing);
+            }
+            AgentMessage::Started(started) => {
+                let id = CommandId::from_uuid(started.command_id);
+                // The agent goes by the server's clock, but nothing begins in the future.
+                let at = muster_kernel::time::to_micros(started.started_at.min(now));
+                let event = Event::Started { at, pid: Some(started.pid) };
+                self.record(id, Entry::Event(event), Then::Nothing);
+            }
+            AgentMessage::Finished(finished) => {
+                let id = CommandId::from_uuid(finished.command_id);
+                let event = Event::Finished(translate::report(&finished, now));
+                self.record(id, Entry::Event(event), Then::Acknowledge(id));
+            }
+            AgentMessage::Error(error) => {
+                tracing::warn!(
+                    agent.id = %self.agent_id, error.code = error.code,
+                    command.id = ?error.command_id, error.detail = error.detail,
+                    "an agent could not use what it was sent"
+                );
+            }
+            AgentMessage::Unknown => {
+                tracing::debug!(agent.id = %self.agent_id, "a message of an unknown type");
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in_output(&mut self, frame: Bytes) -> Result<(), End> {
+        let frame = StreamFrame::decode(frame).map_err(|e| End::Malformed(e.to_string()))?;
+        let (stream_id, bytes) = (frame.stream_id, frame.bytes.len());
+        // What still comes for a command that has ended is of no use to anybody.
+        let Some(received) = self.streams.receive(stream_id, bytes) else { return Ok(()) };
+        let id = received.map_err(|_| End::Violation("more output than there was credit for"))?;
+        let stream = translate::stream(frame.kind);
+        let entry = Entry::Output { stream, offset: frame.offset, bytes: frame.bytes };
+        self.record(id, entry, Then::Credit { stream_id, bytes });
+        Ok(())
+    }
+
+    fn record(&mut self, id: CommandId, entry: Entry, then: Then) {
+        let recording = self.ports.channel.record(self.agent_id, id, entry);
+        self.recordings.push_back(recording.map(move |recorded| (then, recorded)).boxed());
+    }
+
+    async fn settle(
+        &mut self,
+        then: Then,
+        recorded: Result<Option<Recorded>, StorageError>,
+    ) -> Result<(), End> {
+        let recorded = recorded?;
+        match then {
+            Then::Nothing => Ok(()),
+            Then::Credit { stream_id, bytes } => {
+                if recorded.is_some_and(|recorded| recorded.effect == Effect::Gap) {
+                    return Err(End::Violation("output with a gap"));
+                }
+                match self.streams.keep(stream_id, bytes) {
+                    Some(bytes) => {
+                        self.say(&ServerMessage::Credit(Credit { stream_id, bytes })).await
+                    }
+                    None => Ok(()),
+                }
+            }
+            Then::Acknowledge(id) => {
+                let ack = FinishedAck { command_id: id.as_uuid() };
+                self.say(&ServerMessage::FinishedAck(ack)).await?;
+                self.streams.close(id);
+                self.unfinished.remove(&id);
+                self.fill_window().await
+            }
+        }
+    }
+
+    async fn follow(&mut self, instruction: Instruct) -> Result<(), End> {
+        match instruction {
+            Instruct::Deliver(command) => self.deliver(command).await,
+            Instruct::LookForMore => {
+                self.more = true;
+                self.fill_window().await
+            }
+            Instruct::Cancel(id) => {
+                self.order(Instruction::Cancel(Cancel { command_id: id.as_uuid() })).await
+            }
+            Instruct::Refresh(waiting) => {
+                self.refreshes.push(waiting);
+                self.say(&ServerMessage::SystemInfoRequest).await
+            }
+            Instruct::Close(reason) => {
+                if reason == CloseReason::Shutdown {
+                    let settled = std::mem::take(&mut self.recordings).for_each(|_| async {});
+                    let _ = tokio::time::timeout(SETTLE_PATIENCE, settled).await;
+                }
+                Err(End::Told(reason))
+            }
+        }
+    }
+
+    /// Sends a command whose dispatch is recorded, now or when there is room for it.
+    async fn deliver(&mut self, command: Arc<Command>) -> Result<(), End> {
+        let known = self.unfinished.contains_key(&command.id)
+            || self.waiting.iter().any(|waiting| waiting.id == command.id);
+        if known {
+            return Ok(());
+        }
+        if self.unfinished.len() >= MAX_UNFINISHED_COMMANDS {
+            self.waiting.push_back(command);
+            return Ok(());
+        }
+        let execute = self.execute(&command);
+        let held = Unfinished { command, accepted: false, sent_at: Instant::now() };
+        self.unfinished.insert(held.command.id, held);
+        self.link.set_unfinished(self.unfinished.len() + self.waiting.len());
+        self.order(execute).await
+    }
+
+    fn execute(&mut self, command: &Command) -> Instruction {
+        let execute: Execute = translate::execute(command, self.streams.open(command.id));
+        Instruction::Execute(Box::new(execute))
+    }
+
+    /// Sends what waits for room, then what the archive has.
+    async fn fill_window(&mut self) -> Result<(), End> {
+        while self.unfinished.len() < MAX_UNFINISHED_COMMANDS {
+            let Some(command) = self.waiting.pop_front() else { break };
+            self.deliver(command).await?;
+        }
+        let room = MAX_UNFINISHED_COMMANDS.saturating_sub(self.unfinished.len());
+        if self.more && room > 0 {
+            let commands = self.ports.channel.next(self.agent_id, room).await?;
+            self.more = commands.len() == room;
+            for command in commands {
+                self.deliver(command).await?;
+            }
+        }
+        self.link.set_unfinished(self.unfinished.len() + self.waiting.len());
+        Ok(())
+    }
+
+    async fn send_again(&mut self) -> Result<(), End> {
+        let late: Vec<_> = self
+            .unfinished
+            .values_mut()
+            .filter(|held| !held.accepted && held.sent_at.elapsed() >= ACCEPT_PATIENCE)
+            .map(|held| {
+                held.sent_at = Instant::now();
+                Arc::clone(&held.command)
+            })
+            .collect();
+        for command in late {
+            let execute = self.execute(&command);
+            self.order(execute).await?;
+        }
+        Ok(())
+    }
+
+    fn keep_system_info(&mut self, info: SystemInfo) {
+        let now = self.ports.clock.now();
+        let (agents, id) = (Arc::clone(&self.ports.agents), self.agent_id);
+        let waiting = std::mem::take(&mut self.refreshes);
+        actix_web::rt::spawn(async move {
+            let info = translate::system_info(info, now);
+            match agents.record_system_info(id, info, now).await {
+                Ok(()) => {
+                    for waiting in waiting {
+                        let _ = waiting.send(());
+                    }
+                }
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(agent.id = %id, error.cause = cause, "system information was lost");
+                }
+            }
+        });
+    }
+
+    async fn order(&mut self, instruction: Instruction) -> Result<(), End> {
+        self.sequence += 1;
+        let order = Order {
+            agent_id: self.agent_id.as_uuid(),
+            nonce: self.nonce.clone(),
+            sequence: self.sequence,
+            expires_at: self.ports.clock.now() + ORDER_LIFETIME,
+            instruction,
+        };
+        match (self.ports.sign)(&order) {
+            Some(signed) => self.say(&ServerMessage::Signed(signed)).await,
+            None => Err(End::Violation("an order could not be written")),
+        }
+    }
+
+    async fn say(&mut self, message: &ServerMessage) -> Result<(), End> {
+        let Ok(text) = serde_json::to_string(message) else {
+            return Err(End::Violation("a message could not be written"));
+        };
+        within_patience(self.outgoing.text(text)).await
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        within_patience(self.outgoing.ping(b"")).await?;
+        self.send_again().await
+    }
+}
+
+/// A peer that takes nothing for too long is as good as gone.
+async fn within_patience(
+    sending: impl Future<Output = Result<(), actix_ws::Closed>>,
+) -> Result<(), End> {
+    match tokio::time::timeout(SEND_PATIENCE, sending).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(End::Gone),
+    }
+}

@@ -1,0 +1,195 @@
+//! One connection of the protocol `muster.v1`, from its hello to its end.
+
+mod live;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, ProtocolError};
+use futures_util::StreamExt;
+use muster_kernel::{AgentId, ConnectionId, StorageError};
+use muster_protocol::{AgentMessage, Hello};
+use tokio::sync::mpsc;
+
+use crate::AgentSocketPorts;
+use crate::connections::{CloseReason, Link};
+use crate::translate;
+use live::Live;
+
+/// How long a peer may take to say hello.
+const HELLO_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a peer may take to make room for a frame.
+pub(crate) const SEND_PATIENCE: Duration = Duration::from_secs(10);
+/// How far an agent's clock may be off before the log says so.
+const CLOCK_TOLERANCE: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The peer closed it.
+    Closed,
+    /// The transport broke, or the peer does not take what is sent to it.
+    Gone,
+    /// No frame came for too long.
+    TimedOut,
+    /// A frame that makes no sense, and why.
+    Malformed(String),
+    /// A frame that is too large.
+    TooLarge,
+    /// A frame that makes sense and is not allowed here.
+    Violation(&'static str),
+    /// The database failed; the agent says it again on its next connection.
+    Storage(StorageError),
+    /// The server wants it to end.
+    Told(CloseReason),
+}
+
+impl From<StorageError> for End {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl End {
+    fn of(error: &ProtocolError) -> Self {
+        match error {
+            ProtocolError::Overflow => Self::TooLarge,
+            ProtocolError::Io(_) => Self::Gone,
+            other => Self::Malformed(other.to_string()),
+        }
+    }
+
+    /// What the peer is told, if it can still be told anything.
+    fn close_reason(&self) -> Option<actix_ws::CloseReason> {
+        let (code, description) = match self {
+            Self::Closed => (CloseCode::Normal, ""),
+            Self::Gone => return None,
+            Self::TimedOut => (CloseCode::Policy, "no frame for 60 seconds"),
+            Self::Malformed(_) => (CloseCode::Invalid, "the frame could not be read"),
+            Self::TooLarge => (CloseCode::Size, "a frame may have at most 256 KiB"),
+            Self::Violation(rule) => (CloseCode::Policy, *rule),
+            Self::Storage(_) => (CloseCode::Again, "the server's database failed; try again"),
+            Self::Told(CloseReason::Replaced) => {
+                (CloseCode::Policy, "this agent has connected again")
+            }
+            Self::Told(CloseReason::Removed) => (CloseCode::Policy, "this agent was removed"),
+            Self::Told(CloseReason::Shutdown) => (CloseCode::Away, "the server is shutting down"),
+        };
+        Some(actix_ws::CloseReason { code, description: Some(description.to_owned()) })
+    }
+
+    fn log(&self, agent_id: AgentId) {
+        match self {
+            Self::Closed | Self::Gone | Self::TimedOut | Self::Told(_) => {
+                tracing::info!(agent.id = %agent_id, connection.end = ?self, "agent disconnected");
+            }
+            Self::Malformed(detail) => {
+                tracing::warn!(
+                    agent.id = %agent_id, error.detail = detail,
+                    "an agent sent what could not be read and was disconnected"
+                );
+            }
+            Self::TooLarge | Self::Violation(_) => {
+                tracing::warn!(
+                    agent.id = %agent_id, connection.end = ?self,
+                    "an agent broke the protocol and was disconnected"
+                );
+            }
+            Self::Storage(error) => {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                tracing::error!(
+                    agent.id = %agent_id, error.cause = cause,
+                    "the database failed; the agent was disconnected and will say it again"
+                );
+            }
+        }
+    }
+}
+
+/// A connection that was accepted and has not said hello.
+pub(crate) struct Session {
+    ports: Arc<AgentSocketPorts>,
+    agent_id: AgentId,
+    connection_id: ConnectionId,
+    outgoing: actix_ws::Session,
+    peer_address: Option<String>,
+}
+
+impl Session {
+    pub(crate) const fn new(
+        ports: Arc<AgentSocketPorts>,
+        agent_id: AgentId,
+        connection_id: ConnectionId,
+        outgoing: actix_ws::Session,
+        peer_address: Option<String>,
+    ) -> Self {
+        Self { ports, agent_id, connection_id, outgoing, peer_address }
+    }
+
+    pub(crate) async fn run(self, mut incoming: AggregatedMessageStream) {
+        let Self { ports, agent_id, connection_id, outgoing, .. } = &self;
+        let end = match tokio::time::timeout(HELLO_PATIENCE, hello(&mut incoming)).await {
+            Ok(Ok(hello)) => self.welcome(hello, &mut incoming).await,
+            Ok(Err(end)) => end,
+            Err(_) => End::TimedOut,
+        };
+        ports.connections.leave(*agent_id, *connection_id);
+        end.log(*agent_id);
+        if let Some(reason) = end.close_reason() {
+            let close = outgoing.clone().close(Some(reason));
+            let _ = tokio::time::timeout(SEND_PATIENCE, close).await;
+        }
+    }
+
+    async fn welcome(&self, hello: Hello, incoming: &mut AggregatedMessageStream) -> End {
+        let Self { ports, agent_id, connection_id, outgoing, peer_address } = self;
+        let now = ports.clock.now();
+        if (hello.agent_time - now).abs() > CLOCK_TOLERANCE {
+            tracing::warn!(
+                agent.id = %agent_id, agent.time = %hello.agent_time,
+                "the agent's clock is off; it goes by the server's"
+            );
+        }
+        match ports.agents.record_seen(vec![*agent_id], now).await {
+            Ok(gone) if gone.is_empty() => {}
+            Ok(_) => return End::Told(CloseReason::Removed),
+            Err(error) => return error.into(),
+        }
+        let (sender, instructions) = mpsc::unbounded_channel();
+        let link = Arc::new(Link::new(*connection_id, now, peer_address.clone(), sender));
+        // Entered before the archive is asked: a command given in between comes both ways, and
+        // the second of them is dropped. The other way round it would come by neither.
+        ports.connections.enter(*agent_id, Arc::clone(&link));
+        let journal = translate::journal(&hello.journal);
+        let opening = match ports.channel.open(*agent_id, &journal).await {
+            Ok(opening) => opening,
+            Err(error) => return error.into(),
+        };
+        tracing::info!(
+            agent.id = %agent_id, agent.version = hello.version,
+            agent.journalled = journal.len(), "agent connected"
+        );
+        let mut live = Live::new(Arc::clone(ports), *agent_id, outgoing.clone(), link, hello.nonce);
+        let end = match live.begin(opening).await {
+            Ok(()) => live.run(incoming, instructions).await,
+            Err(end) => end,
+        };
+        live.settle_behind();
+        end
+    }
+}
+
+async fn hello(incoming: &mut AggregatedMessageStream) -> Result<Hello, End> {
+    let Some(message) = incoming.next().await else { return Err(End::Closed) };
+    match message.map_err(|error| End::of(&error))? {
+        AggregatedMessage::Text(text) => match serde_json::from_str(&text) {
+            Ok(AgentMessage::Hello(hello)) => Ok(hello),
+            Ok(_) => Err(End::Violation("the first message is hello")),
+            Err(error) => Err(End::Malformed(error.to_string())),
+        },
+        AggregatedMessage::Close(_) => Err(End::Closed),
+        AggregatedMessage::Binary(_) | AggregatedMessage::Ping(_) | AggregatedMessage::Pong(_) => {
+            Err(End::Violation("the first message is hello"))
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Between the words of the protocol and those of the domain.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_agents::{Metrics, NetworkInterface, SystemInfo};
+use muster_commands::{
+    Command, Failure, INTERRUPTED, Outcome, OutputBytes, OutputStream, Progress, Report, ShellType,
+};
+use muster_kernel::{CommandId, Timestamp};
+use muster_protocol as wire;
+
+/// The longest failure code and detail that are kept, in characters.
+const MAX_CODE: usize = 64;
+const MAX_DETAIL: usize = 2000;
+
+pub(crate) fn journal(entries: &[wire::JournalEntry]) -> BTreeMap<CommandId, Progress> {
+    let progress = |progress| match progress {
+        wire::CommandProgress::Accepted => Progress::Accepted,
+        wire::CommandProgress::Finished => Progress::Finished,
+    };
+    entries
+        .iter()
+        .map(|entry| (CommandId::from_uuid(entry.command_id), progress(entry.progress)))
+        .collect()
+}
+
+pub(crate) const fn stream(kind: wire::StreamKind) -> OutputStream {
+    match kind {
+        wire::StreamKind::Stdout => OutputStream::Stdout,
+        wire::StreamKind::Stderr => OutputStream::Stderr,
+    }
+}
+
+const fn shell(shell: ShellType) -> wire::ShellType {
+    match shell {
+        ShellType::Powershell => wire::ShellType::Powershell,
+        ShellType::Pwsh => wire::ShellType::Pwsh,
+        ShellType::Cmd => wire::ShellType::Cmd,
+        ShellType::Bash => wire::ShellType::Bash,
+        ShellType::Sh => wire::ShellType::Sh,
+    }
+}
+
+pub(crate) fn execute(command: &Command, stream_id: u32) -> wire::Execute {
+    wire::Execute {
+        command_id: command.id.as_uuid(),
+        stream_id,
+        shell_type: shell(command.spec.shell_type),
+        command: command.spec.command.clone(),
+        args: command.spec.args.clone(),
+        working_directory: command.spec.working_directory.clone(),
+        environment: command.spec.environment.clone(),
+        timeout: command.spec.timeout.as_secs_f64(),
+        deadline: command.expires_at,
+    }
+}
+
+pub(crate) fn report(finished: &wire::Finished, now: Timestamp) -> Report {
+    let failure = |code: &str| {
+        let told = finished.failure_code.as_deref();
+        let code = told.filter(|code| is_code(code)).unwrap_or(code).to_owned();
+        let detail = finished.detail.as_ref().map(|text| text.chars().take(MAX_DETAIL).collect());
+        Outcome::Failed(Failure { code, detail })
+    };
+    Report {
+        outcome: match finished.outcome {
+            wire::Outcome::Completed => Outcome::Completed,
+            wire::Outcome::Cancelled => Outcome::Cancelled,
+            wire::Outcome::Failed => failure("EXIT_CODE"),
+            wire::Outcome::TimedOut => failure("TIMED_OUT"),
+            wire::Outcome::Interrupted => failure(INTERRUPTED),
+            wire::Outcome::Refused => failure("REFUSED"),
+        },
+        at: now,
+        exit_code: finished.exit_code,
+        execution_time: finished
+            .execution_time
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .map(|time| Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(0))),
+        written: OutputBytes { stdout: finished.stdout_bytes, stderr: finished.stderr_bytes },
+    }
+}
+
+fn is_code(text: &str) -> bool {
+    (1..=MAX_CODE).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+pub(crate) const fn metrics(metrics: &wire::Metrics) -> Metrics {
+    Metrics {
+        cpu_percent: metrics.cpu_percent,
+        memory_percent: metrics.memory_percent,
+        disk_percent: metrics.disk_percent,
+        network_rx_bytes: metrics.network_rx_bytes,
+        network_tx_bytes: metrics.network_tx_bytes,
+        processes: metrics.processes,
+        uptime_seconds: metrics.uptime_seconds,
+    }
+}
+
+pub(crate) fn system_info(info: wire::SystemInfo, now: Timestamp) -> SystemInfo {
+    let interface = |interface: wire::NetworkInterface| NetworkInterface {
+        name: interface.name,
+        mac_address: interface.mac_address,
+        addresses: interface.addresses,
+    };
+    SystemInfo {
+        hostname: info.hostname,
+        os: info.os,
+        os_version: info.os_version,
+        kernel_version: info.kernel_version,
+        architecture: info.architecture,
+        cpu_model: info.cpu_model,
+        cpu_count: info.cpu_count,
+        memory_bytes: info.memory_bytes,
+        disk_bytes: info.disk_bytes,
+        interfaces: info.interfaces.into_iter().map(interface).collect(),
+        logged_in_users: info.logged_in_users,
+        pending_reboot: info.pending_reboot,
+        reported_at: now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_commands::testing::noon;
+
+    #[test]
+    fn what_an_agent_says_of_a_failure_is_cut_to_size_and_never_trusted_as_a_code() {
+        let finished = wire::Finished {
+            command_id: uuid::Uuid::nil(),
+            outcome: wire::Outcome::Failed,
+            exit_code: None,
+            execution_time: Some(f64::NAN),
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            failure_code: Some("<script>".into()),
+            detail: Some("x".repeat(10_000)),
+        };
+        let Report { outcome: Outcome::Failed(failure), execution_time, .. } =
+            report(&finished, noon())
+        else {
+            panic!("not failed");
+        };
+        assert_eq!((failure.code.as_str(), execution_time), ("EXIT_CODE", None));
+        assert_eq!(failure.detail.map(|detail| detail.len()), Some(MAX_DETAIL));
+    }
+}

@@ -1,0 +1,140 @@
+//! The route on which agents connect.
+
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    AUTHORIZATION, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use muster_agents::{AgentRepository, AgentTokens};
+use muster_commands::AgentChannel;
+use muster_kernel::{AgentId, Clock, ConnectionId, Entropy, ProblemCode, Secret, TokenKind};
+use muster_protocol::{MAX_FRAME_BYTES, Order, SUBPROTOCOL, Signed};
+
+use crate::Connections;
+use crate::session::Session;
+
+/// Signs orders with the server's key; `None` when an order can't be written.
+pub type Sign = Arc<dyn Fn(&Order) -> Option<Signed> + Send + Sync>;
+
+/// What connections of agents need.
+#[derive(Clone)]
+#[expect(missing_docs, missing_debug_implementations, reason = "the names are those of the ports")]
+pub struct AgentSocketPorts {
+    pub tokens: Arc<dyn AgentTokens>,
+    pub agents: Arc<dyn AgentRepository>,
+    pub channel: AgentChannel,
+    pub connections: Connections,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub sign: Sign,
+    /// Bytes of each stream of a command that are kept.
+    pub output_limit: u64,
+}
+
+/// Takes the connections of agents; cheap to clone.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "it holds a closure")]
+pub struct AgentSocket {
+    ports: Arc<AgentSocketPorts>,
+}
+
+impl AgentSocket {
+    /// Made of its ports.
+    pub fn new(ports: AgentSocketPorts) -> Self {
+        Self { ports: Arc::new(ports) }
+    }
+
+    /// Mounts the route `/ws/agent`, beneath whatever scope `config` is of.
+    pub fn configure(&self, config: &mut web::ServiceConfig) {
+        let socket = self.clone();
+        let connect = move |request: HttpRequest, body: web::Payload| {
+            let socket = socket.clone();
+            async move { socket.connect(request, body).await }
+        };
+        config.route("/ws/agent", web::get().to(connect));
+    }
+
+    async fn connect(&self, request: HttpRequest, body: web::Payload) -> HttpResponse {
+        // No agent sends an origin; a page in a browser does.
+        if request.headers().contains_key(ORIGIN) {
+            let detail = "agents connect without an Origin; browsers have no business here";
+            return problem(StatusCode::FORBIDDEN, ProblemCode::Forbidden, detail);
+        }
+        let agent_id = match self.authenticate(&request).await {
+            Ok(agent_id) => agent_id,
+            Err(refusal) => return refusal,
+        };
+        if !offers_our_protocol(&request) {
+            let detail = "connect with the WebSocket subprotocol muster.v1";
+            let mut refusal =
+                problem(StatusCode::UPGRADE_REQUIRED, ProblemCode::ProtocolUnsupported, detail);
+            let headers = refusal.headers_mut();
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+            return refusal;
+        }
+        let handshake = actix_ws::handle_with_protocols(&request, body, &[SUBPROTOCOL]);
+        let Ok((response, outgoing, incoming)) = handshake else {
+            let detail = "this is a WebSocket: connect with an upgrade";
+            return problem(StatusCode::BAD_REQUEST, ProblemCode::Malformed, detail);
+        };
+        let incoming = incoming
+            .max_frame_size(MAX_FRAME_BYTES)
+            .aggregate_continuations()
+            .max_continuation_size(MAX_FRAME_BYTES);
+        let connection_id = ConnectionId::new(&*self.ports.clock, &*self.ports.entropy);
+        let peer = request.peer_addr().map(|address| address.ip().to_string());
+        let session =
+            Session::new(Arc::clone(&self.ports), agent_id, connection_id, outgoing, peer);
+        actix_web::rt::spawn(session.run(incoming));
+        response
+    }
+
+    async fn authenticate(&self, request: &HttpRequest) -> Result<AgentId, HttpResponse> {
+        let unknown = || {
+            let detail = "the agent's own token is expected; a deleted agent has to enrol again";
+            problem(StatusCode::UNAUTHORIZED, ProblemCode::Unauthenticated, detail)
+        };
+        let token = request
+            .headers()
+            .get(AUTHORIZATION)
+            .and_then(|header| header.to_str().ok()?.strip_prefix("Bearer "))
+            .filter(|token| TokenKind::of(token) == Some(TokenKind::Agent))
+            .map(Secret::from_text)
+            .ok_or_else(unknown)?;
+        match self.ports.tokens.find(token.hash()).await {
+            Ok(Some((agent_id, _))) => Ok(agent_id),
+            Ok(None) => Err(unknown()),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(error.cause = cause, "an agent's token could not be looked up");
+                let detail = "the database does not answer; try again in a moment";
+                Err(problem(StatusCode::SERVICE_UNAVAILABLE, ProblemCode::Unavailable, detail))
+            }
+        }
+    }
+}
+
+fn offers_our_protocol(request: &HttpRequest) -> bool {
+    request
+        .headers()
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|header| header.split(','))
+        .any(|protocol| protocol.trim() == SUBPROTOCOL)
+}
+
+fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> HttpResponse {
+    HttpResponse::build(status).content_type("application/problem+json").body(
+        serde_json::json!({
+            "type": "about:blank",
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "code": code.as_str(),
+            "detail": detail,
+        })
+        .to_string(),
+    )
+}
