@@ -1,2 +1,129 @@
-//! Placeholder entry point.
-fn main() {}
+//! The agent: runs on the managed machine and does what its server orders.
+
+mod backoff;
+mod enrol;
+mod identity;
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing runs commands yet"))]
+mod shell;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use reqwest::Url;
+use sysinfo::System;
+use tracing_subscriber::EnvFilter;
+
+use crate::enrol::{Machine, Refused};
+use crate::identity::DataDir;
+
+#[derive(Parser)]
+#[command(name = "muster-agent", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Enrol if that has not happened yet, then serve until told to stop.
+    Run(Run),
+}
+
+#[derive(Args)]
+struct Run {
+    /// The server's address; needed at the first run only.
+    #[arg(long, env = "MUSTER_SERVER")]
+    server: Option<Url>,
+    /// The enrollment token; the variable keeps it out of the process list.
+    #[arg(long, env = "MUSTER_ENROLLMENT_TOKEN", hide_env_values = true)]
+    enrollment_token: Option<String>,
+    /// Where the agent keeps what it must not forget.
+    #[arg(long, env = "MUSTER_AGENT_DATA_DIR", default_value = "./muster-agent-data")]
+    data_dir: PathBuf,
+    /// The name to enrol under; the host name when absent.
+    #[arg(long, env = "MUSTER_AGENT_NAME")]
+    name: Option<String>,
+    /// Allow a plain connection to a server that is not this machine.
+    #[arg(long)]
+    insecure_http: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let Action::Run(options) = Cli::parse().action;
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(if error.is::<Refused>() { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run(options: Run) -> anyhow::Result<()> {
+    let data = DataDir::open(&options.data_dir)?;
+    let known = data.identity()?;
+    let server = match (options.server, &known) {
+        (Some(server), _) => server,
+        (None, Some(identity)) => identity.server.parse().context("identity.json is damaged")?,
+        (None, None) => bail!("the first run needs --server and an enrollment token"),
+    };
+    check_transport(&server, options.insecure_http)?;
+    let identity = if let Some(identity) = known {
+        identity
+    } else {
+        let token = options.enrollment_token.context("the first run needs an enrollment token")?;
+        let machine = machine(&data, options.name)?;
+        enrol::enrol(&data, server.as_str(), &token, &machine).await?
+    };
+    identity.key()?;
+    tracing::info!(agent_id = %identity.agent_id, "enrolled");
+    bail!("this version enrols only: it can't connect yet")
+}
+
+/// Tokens and output must not cross a network in plain text.
+fn check_transport(server: &Url, insecure_http: bool) -> anyhow::Result<()> {
+    let host = server.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    match server.scheme() {
+        "https" => Ok(()),
+        "http" if loopback || insecure_http => Ok(()),
+        "http" => bail!("{server} is not encrypted: use https, or pass --insecure-http"),
+        scheme => bail!("a server's address starts with https, not {scheme}"),
+    }
+}
+
+fn machine(data: &DataDir, name: Option<String>) -> anyhow::Result<Machine> {
+    let kept = std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned();
+    let id = if kept.is_empty() { data.random("machine-id")? } else { kept };
+    Ok(Machine {
+        machine_id: name.as_ref().map_or_else(|| id.clone(), |name| format!("{id}/{name}")),
+        hostname: name.or_else(|| System::host_name().ok()).unwrap_or_else(|| "unknown".into()),
+        os_type: std::env::consts::OS.into(),
+        os: System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.into()),
+        version: env!("CARGO_PKG_VERSION").into(),
+        capabilities: shell::capabilities(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_connection_leaves_this_machine_only_when_asked_to() {
+        let allowed =
+            |url: &str, insecure| check_transport(&url.parse().unwrap(), insecure).is_ok();
+        assert!(allowed("https://muster.example", false));
+        assert!(allowed("http://127.0.0.1:8080", false) && allowed("http://[::1]:8080", false));
+        assert!(!allowed("http://muster.example", false));
+        assert!(allowed("http://muster.example", true));
+        assert!(!allowed("ftp://localhost", true));
+    }
+}

@@ -1,1 +1,39 @@
-//! The HTTP API.
+//! The HTTP API: routes, extractors, problems, OpenAPI.
+//!
+//! A handler extracts, authorises, calls one use case and maps the answer. Whoever adds an
+//! endpoint writes its handler in the file of its resource under `routes/`, with its OpenAPI
+//! description beside it, names it in the table in `routes/mod.rs` and in the list there that
+//! makes the document; tests compare the two and every route with `authorisation.txt`.
+
+mod docs;
+mod extract;
+mod finish;
+mod problem;
+mod routes;
+mod state;
+
+use actix_web::web;
+
+pub use finish::finish;
+pub use problem::Problem;
+pub use routes::{ROUTES, openapi};
+pub use state::AppState;
+
+/// Mounts everything: the API beneath `/api/v1` and its alias `/api`, and its documentation.
+/// `extend` mounts what other adapters add beneath the same two.
+pub fn configure(
+    config: &mut web::ServiceConfig,
+    state: &web::Data<AppState>,
+    extend: &dyn Fn(&mut web::ServiceConfig),
+) {
+    config.app_data(state.clone());
+    docs::configure(config);
+    for base in ["/api/v1", "/api"] {
+        let scope = web::scope(base).configure(|config| {
+            extend(config);
+            routes::configure(config);
+        });
+        config.service(scope.default_service(web::to(routes::not_found)));
+    }
+    config.default_service(web::to(routes::not_found));
+}

@@ -1,0 +1,143 @@
+//! JSON bodies.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{FromRequest, HttpRequest, web};
+use futures_util::StreamExt;
+use muster_kernel::ProblemCode;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::Problem;
+
+/// The largest body that any route takes, in bytes.
+const MAX_BODY: usize = 256 * 1024;
+
+/// A JSON body and the SHA-256 of its bytes.
+#[derive(Debug)]
+pub(crate) struct Json<T> {
+    pub(crate) value: T,
+    pub(crate) fingerprint: [u8; 32],
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_json = request
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .and_then(|kind| kind.split(';').next())
+            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+        let payload = web::Payload::from_request(request, payload).into_inner();
+        Box::pin(async move {
+            let Ok(mut payload) = payload else {
+                return Err(Problem::new(ProblemCode::Malformed, "a body is expected"));
+            };
+            if !is_json {
+                let detail = "send the body as JSON, with Content-Type: application/json";
+                return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail));
+            }
+            let mut body = web::BytesMut::new();
+            while let Some(chunk) = payload.next().await {
+                let broken = |_| Problem::new(ProblemCode::Malformed, "the body broke off");
+                let chunk = chunk.map_err(broken)?;
+                // Before it is allocated for: a body may claim any length.
+                if body.len() + chunk.len() > MAX_BODY {
+                    let detail = "a body may have at most 262144 bytes";
+                    return Err(Problem::new(ProblemCode::TooLarge, detail));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Self { value: read(&body)?, fingerprint: Sha256::digest(&body).into() })
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let inner = error.inner();
+        if inner.is_data() {
+            Problem::invalid(pointer(error.path()), reason(inner))
+        } else {
+            malformed(inner)
+        }
+    })?;
+    deserializer.end().map_err(|error| malformed(&error))?;
+    Ok(value)
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(ProblemCode::Malformed, format!("the body is not JSON: {error}"))
+}
+
+/// What serde says, without the position: the pointer says where.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .filter_map(|segment| match segment {
+            Segment::Seq { index } => Some(format!("/{index}")),
+            Segment::Map { key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Enum { variant } => Some(format!("/{variant}")),
+            Segment::Unknown => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::ResponseError;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only reading it matters")]
+    struct Body {
+        name: String,
+        #[serde(default)]
+        sizes: Vec<u8>,
+    }
+
+    fn answer(body: &str) -> (u16, String) {
+        let problem = read::<Body>(body.as_bytes()).unwrap_err();
+        (problem.status_code().as_u16(), problem.document(Some("r1")))
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_is_malformed() {
+        for body in ["", "{", "{\"name\": \"a\"} x", "nonsense", "{\"name\":\"\u{1}\"}"] {
+            let (status, document) = answer(body);
+            assert_eq!(status, 400, "{body:?}");
+            assert!(document.contains("MALFORMED_REQUEST") && document.contains("r1"));
+        }
+    }
+
+    #[test]
+    fn a_field_that_breaks_a_rule_is_pointed_at() {
+        let cases = [
+            (r#"{"name": 7}"#, "/name"),
+            (r#"{"name": "a", "sizes": [1, 300]}"#, "/sizes/1"),
+            (r#"{"name": "a", "colour": "red"}"#, "colour"),
+            ("{}", "missing field `name`"),
+            ("[]", "missing"),
+        ];
+        for (body, hint) in cases {
+            let (status, document) = answer(body);
+            assert!(status == 422 && document.contains("VALIDATION_FAILED"), "{body}: {document}");
+            assert!(document.contains(hint) || body == "[]", "{body}: {document}");
+            assert!(!document.contains("line 1"), "{document}");
+        }
+    }
+}

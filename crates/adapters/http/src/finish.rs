@@ -1,0 +1,67 @@
+//! The last touch to every answer: its request id, its security headers, and a problem document
+//! where some library answered with an error of its own.
+
+use actix_web::Error;
+use actix_web::HttpMessage;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::middleware::Next;
+use tracing_actix_web::RequestId;
+
+use crate::Problem;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What an answer of the API may do in a browser: nothing.
+const API_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+const NOTHING: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Middleware that finishes every answer; it belongs inside of `TracingLogger`.
+///
+/// # Errors
+/// Those of the handlers, which actix turns into answers further out.
+pub async fn finish(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let request_id = request.extensions().get::<RequestId>().map(ToString::to_string);
+    let response = next.call(request).await?.map_into_boxed_body();
+    let mut response = as_problem(response, request_id.as_deref());
+    let headers = response.headers_mut();
+    if let Some(value) = request_id.and_then(|id| HeaderValue::from_str(&id).ok()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if !headers.contains_key(CONTENT_SECURITY_POLICY) {
+        headers.insert(CONTENT_SECURITY_POLICY, API_POLICY);
+    }
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, NOTHING);
+    }
+    Ok(response)
+}
+
+fn as_problem(response: ServiceResponse, request_id: Option<&str>) -> ServiceResponse {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    if let Some(problem) = response.response().error().and_then(Error::as_error::<Problem>) {
+        let answer = problem.respond(request_id);
+        return response.into_response(answer);
+    }
+    let is_problem = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    if is_problem || status.as_u16() == 426 {
+        return response;
+    }
+    response.into_response(Problem::of_status(status).respond(request_id))
+}

@@ -1,0 +1,228 @@
+//! Giving commands.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpResponse, Responder, web};
+use muster_commands::{Given, InvalidSpec, Once, Request, SpecRequest, Waited};
+use muster_kernel::{Action, AgentId, TenantScope, UserId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{CommandAnswer, Shell};
+use crate::extract::{Caller, Id, IdempotencyKey, Json};
+use crate::{AppState, Problem};
+
+/// What is to run.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CommandRequest {
+    /// The text for the shell, at most 64 KiB.
+    #[serde(alias = "payload")]
+    #[schema(example = "uptime")]
+    command: String,
+    /// Arguments, each handed over as it is and never read as code.
+    #[serde(default)]
+    args: Vec<String>,
+    /// `sh` unless given, on Windows `powershell`.
+    #[serde(alias = "shell")]
+    shell_type: Option<Shell>,
+    /// Seconds that it may run.
+    timeout: Option<f64>,
+    working_directory: Option<String>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    /// Seconds that an agent which is out of reach may come back for it; 7 days unless given.
+    expires_in: Option<f64>,
+}
+
+/// What kind of action it is.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ActionType {
+    /// The payload is PowerShell.
+    PowershellInline,
+    /// The payload is for the machine's own shell, or for `shell_type`.
+    Command,
+}
+
+/// `DeployFlow`'s form of a command.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ActionRequest {
+    #[serde(rename = "type")]
+    kind: ActionType,
+    #[serde(alias = "command")]
+    payload: String,
+    #[serde(alias = "shell")]
+    shell_type: Option<Shell>,
+    timeout: Option<f64>,
+    expires_in: Option<f64>,
+}
+
+impl From<ActionRequest> for CommandRequest {
+    fn from(action: ActionRequest) -> Self {
+        Self {
+            command: action.payload,
+            args: Vec::new(),
+            shell_type: match action.kind {
+                ActionType::PowershellInline => {
+                    Some(action.shell_type.unwrap_or(Shell::Powershell))
+                }
+                ActionType::Command => action.shell_type,
+            },
+            timeout: action.timeout,
+            working_directory: None,
+            environment: BTreeMap::new(),
+            expires_in: action.expires_in,
+        }
+    }
+}
+
+/// Work that was accepted: it is durable, and will be run or end otherwise.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AcceptedAnswer {
+    /// The command's id, under R's name.
+    task_id: Uuid,
+    /// The command's id.
+    command_id: Uuid,
+    /// `pending` or `running`; more when the same request came before.
+    status: &'static str,
+    message: &'static str,
+}
+
+impl AcceptedAnswer {
+    fn respond(given: &Given) -> HttpResponse {
+        let id = given.command.id.as_uuid();
+        let answer = Self {
+            task_id: id,
+            command_id: id,
+            status: given.command.status().as_str(),
+            message: if given.agent_connected {
+                "the command is on its way"
+            } else {
+                "the agent is not connected; it gets the command when it is"
+            },
+        };
+        let location = format!("/api/v1/commands/{id}");
+        HttpResponse::Accepted().insert_header((LOCATION, location)).json(answer)
+    }
+}
+
+fn expires_in(seconds: Option<f64>) -> Result<Option<Duration>, Problem> {
+    let duration = seconds.map(Duration::try_from_secs_f64).transpose();
+    duration.map_err(|_| {
+        let rule = "a number of seconds is expected".to_owned();
+        InvalidSpec { field: "expires_in", rule }.into()
+    })
+}
+
+/// Who asks for what, taken apart.
+struct Wish {
+    user_id: UserId,
+    scope: TenantScope,
+    request: Request,
+}
+
+fn wish(
+    caller: &Caller,
+    agent_id: AgentId,
+    key: IdempotencyKey,
+    body: CommandRequest,
+    fingerprint: [u8; 32],
+) -> Result<Wish, Problem> {
+    let (user_id, _, scope) = caller.user(Action::RunCommands)?;
+    let once = key.0.map(|key| {
+        // The agent is part of the request, though it stands in the path.
+        Once { scope: format!("{user_id}/agents/{agent_id}/commands"), key, fingerprint }
+    });
+    let request = Request {
+        spec: SpecRequest {
+            command: body.command,
+            args: body.args,
+            shell_type: body.shell_type.map(Into::into),
+            timeout: body.timeout,
+            working_directory: body.working_directory,
+            environment: body.environment,
+        },
+        expires_in: expires_in(body.expires_in)?,
+        once,
+    };
+    Ok(Wish { user_id, scope, request })
+}
+
+/// Run a command and wait for its end, as long as it may run. For an agent that is not connected
+/// nobody waits: it is accepted, and runs when the agent comes back.
+#[utoipa::path(
+    post, path = "/agents/{id}/command", tag = "commands", operation_id = "run_command",
+    params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = CommandRequest,
+    responses(
+        (status = 200, description = "it has ended", body = CommandAnswer),
+        (status = 202, description = "it goes on", body = AcceptedAnswer),
+        (status = 404, description = "no such agent"),
+        (status = 409, description = "the idempotency key was used for another request"),
+        (status = 422, description = "the command breaks a rule"),
+    ),
+)]
+pub(crate) async fn run(
+    state: web::Data<AppState>,
+    caller: Caller,
+    id: Id<AgentId>,
+    key: IdempotencyKey,
+    body: Json<CommandRequest>,
+) -> Result<impl Responder, Problem> {
+    let Wish { user_id, scope, request } = wish(&caller, id.0, key, body.value, body.fingerprint)?;
+    match state.commands.run(&scope, user_id, id.0, request).await? {
+        Waited::Ended(command) => {
+            Ok(HttpResponse::Ok().json(CommandAnswer::whole(&state, &command).await?))
+        }
+        Waited::GoesOn(given) => Ok(AcceptedAnswer::respond(&given)),
+    }
+}
+
+/// Queue a command.
+#[utoipa::path(
+    post, path = "/agents/{id}/commands", tag = "commands", operation_id = "queue_command",
+    params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = CommandRequest,
+    responses(
+        (status = 202, body = AcceptedAnswer),
+        (status = 404, description = "no such agent"),
+        (status = 409, description = "the idempotency key was used for another request"),
+        (status = 422, description = "the command breaks a rule"),
+    ),
+)]
+pub(crate) async fn queue(
+    state: web::Data<AppState>,
+    caller: Caller,
+    id: Id<AgentId>,
+    key: IdempotencyKey,
+    body: Json<CommandRequest>,
+) -> Result<impl Responder, Problem> {
+    let Wish { user_id, scope, request } = wish(&caller, id.0, key, body.value, body.fingerprint)?;
+    let given = state.commands.give(&scope, user_id, id.0, request).await?;
+    Ok(AcceptedAnswer::respond(&given))
+}
+
+/// Queue a command in `DeployFlow`'s form.
+#[utoipa::path(
+    post, path = "/devices/{id}/actions", tag = "commands", operation_id = "queue_action",
+    params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = ActionRequest,
+    responses((status = 202, body = AcceptedAnswer), (status = 404), (status = 422)),
+)]
+pub(crate) async fn action(
+    state: web::Data<AppState>,
+    caller: Caller,
+    id: Id<AgentId>,
+    key: IdempotencyKey,
+    body: Json<ActionRequest>,
+) -> Result<impl Responder, Problem> {
+    let Wish { user_id, scope, request } =
+        wish(&caller, id.0, key, body.value.into(), body.fingerprint)?;
+    let given = state.commands.give(&scope, user_id, id.0, request).await?;
+    Ok(AcceptedAnswer::respond(&given))
+}

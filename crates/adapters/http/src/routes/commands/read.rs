@@ -1,0 +1,133 @@
+//! Looking commands up.
+
+use actix_web::{HttpRequest, Responder, web};
+use muster_commands::{CommandFilter, CommandsError, Status};
+use muster_kernel::{Action, AgentId, CommandId, CustomerId, Resource};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::CommandAnswer;
+use crate::extract::{Caller, Id, ListAnswer, PageQuery, Query};
+use crate::{AppState, Problem};
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StatusParameter {
+    Pending,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+    Expired,
+}
+
+impl From<StatusParameter> for Status {
+    fn from(status: StatusParameter) -> Self {
+        match status {
+            StatusParameter::Pending => Self::Pending,
+            StatusParameter::Running => Self::Running,
+            StatusParameter::Completed => Self::Completed,
+            StatusParameter::Failed => Self::Failed,
+            StatusParameter::Cancelled => Self::Cancelled,
+            StatusParameter::Expired => Self::Expired,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CommandQuery {
+    #[param(inline)]
+    status: Option<StatusParameter>,
+    agent_id: Option<Uuid>,
+    customer_id: Option<Uuid>,
+    /// Only those whose command text contains this.
+    q: Option<String>,
+}
+
+async fn page(
+    state: &AppState,
+    caller: &Caller,
+    query: CommandQuery,
+    agent_id: Option<AgentId>,
+    page: PageQuery,
+) -> Result<web::Json<ListAnswer<CommandAnswer>>, Problem> {
+    let scope = caller.may(Action::ReadCommands, Resource::InScope)?;
+    let filter = CommandFilter {
+        agent_id: agent_id.or_else(|| query.agent_id.map(AgentId::from_uuid)),
+        customer_id: query.customer_id.map(CustomerId::from_uuid),
+        status: query.status.map(Into::into),
+        q: query.q,
+    };
+    let page = state.commands.list(&scope, &filter, &page.try_into()?).await?;
+    Ok(web::Json(ListAnswer::of(page, |command| CommandAnswer::of(&command))))
+}
+
+/// All commands, the newest first.
+#[utoipa::path(
+    get, path = "/commands", tag = "commands", operation_id = "list_commands",
+    params(CommandQuery, PageQuery), responses((status = 200, body = ListAnswer<CommandAnswer>)),
+)]
+pub(crate) async fn list(
+    state: web::Data<AppState>,
+    caller: Caller,
+    query: Query<CommandQuery>,
+    list: Query<PageQuery>,
+) -> Result<impl Responder, Problem> {
+    page(&state, &caller, query.0, None, list.0).await
+}
+
+/// An agent's commands, the newest first.
+#[utoipa::path(
+    get, path = "/agents/{id}/commands", tag = "commands", operation_id = "list_agent_commands",
+    params(("id" = Uuid, Path), CommandQuery, PageQuery),
+    responses((status = 200, body = ListAnswer<CommandAnswer>), (status = 404)),
+)]
+pub(crate) async fn of_agent(
+    state: web::Data<AppState>,
+    caller: Caller,
+    id: Id<AgentId>,
+    query: Query<CommandQuery>,
+    list: Query<PageQuery>,
+) -> Result<impl Responder, Problem> {
+    page(&state, &caller, query.0, Some(id.0), list.0).await
+}
+
+/// One command, with its output.
+#[utoipa::path(
+    get, path = "/commands/{id}", tag = "commands", operation_id = "read_command",
+    params(("id" = Uuid, Path)), responses((status = 200, body = CommandAnswer), (status = 404)),
+)]
+pub(crate) async fn read(
+    state: web::Data<AppState>,
+    caller: Caller,
+    id: Id<CommandId>,
+) -> Result<impl Responder, Problem> {
+    let scope = caller.may(Action::ReadCommands, Resource::InScope)?;
+    let command = state.commands.get(&scope, id.0).await?;
+    Ok(web::Json(CommandAnswer::whole(&state, &command).await?))
+}
+
+/// One command of an agent, with its output.
+#[utoipa::path(
+    get, path = "/agents/{id}/commands/{command_id}", tag = "commands",
+    operation_id = "read_agent_command",
+    params(("id" = Uuid, Path), ("command_id" = Uuid, Path)),
+    responses((status = 200, body = CommandAnswer), (status = 404)),
+)]
+pub(crate) async fn one_of_agent(
+    state: web::Data<AppState>,
+    caller: Caller,
+    agent_id: Id<AgentId>,
+    request: HttpRequest,
+) -> Result<impl Responder, Problem> {
+    let scope = caller.may(Action::ReadCommands, Resource::InScope)?;
+    let id: Option<CommandId> =
+        request.match_info().get("command_id").and_then(|text| text.parse().ok());
+    let command = state.commands.get(&scope, id.ok_or(CommandsError::NotFound)?).await?;
+    if command.agent_id != agent_id.0 {
+        return Err(CommandsError::NotFound.into());
+    }
+    Ok(web::Json(CommandAnswer::whole(&state, &command).await?))
+}

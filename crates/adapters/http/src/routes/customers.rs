@@ -1,0 +1,181 @@
+//! Customers.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpResponse, Responder, web};
+use muster_customers::{
+    Customer, CustomerChange, CustomerWriteError, CustomersError, InvalidCustomer, Name,
+};
+use muster_kernel::{Action, CustomerId, ProblemCode, Resource};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::extract::{Caller, Id, Json, ListAnswer, PageQuery, Query};
+use crate::{AppState, Problem};
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CustomerRequest {
+    /// 1 to 200 printable characters; no two customers have the same.
+    name: String,
+    address: Option<String>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CustomerUpdate {
+    name: Option<String>,
+    address: Option<String>,
+}
+
+/// Whose machines these are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CustomerAnswer {
+    id: Uuid,
+    name: String,
+    address: Option<String>,
+    created_at: chrono::DateTime<chrono::Utc>,
+    updated_at: chrono::DateTime<chrono::Utc>,
+}
+
+impl From<Customer> for CustomerAnswer {
+    fn from(customer: Customer) -> Self {
+        Self {
+            id: customer.id.as_uuid(),
+            name: customer.name.as_str().to_owned(),
+            address: customer.address,
+            created_at: customer.created_at,
+            updated_at: customer.updated_at,
+        }
+    }
+}
+
+impl From<InvalidCustomer> for Problem {
+    fn from(error: InvalidCustomer) -> Self {
+        Self::invalid(format!("/{}", error.field), error.rule)
+    }
+}
+
+impl From<CustomersError> for Problem {
+    fn from(error: CustomersError) -> Self {
+        let text = error.to_string();
+        match error {
+            CustomersError::NotFound | CustomersError::TokenNotFound => {
+                Self::new(ProblemCode::NotFound, text)
+            }
+            CustomersError::Invalid(error) => error.into(),
+            CustomersError::KeyReused => Self::new(ProblemCode::IdempotencyConflict, text),
+            CustomersError::Write(CustomerWriteError::NameTaken) => {
+                Self::new(ProblemCode::AlreadyExists, text)
+            }
+            CustomersError::Write(CustomerWriteError::HasAgents) => {
+                let detail = "the customer still has agents; delete them first, or ?cascade=true";
+                Self::new(ProblemCode::CustomerHasAgents, detail)
+            }
+            CustomersError::Write(CustomerWriteError::Storage(error))
+            | CustomersError::Storage(error) => error.into(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SearchQuery {
+    /// Only those whose name contains this.
+    q: Option<String>,
+}
+
+/// The customers, in the order of their creation.
+#[utoipa::path(
+    get, path = "/customers", tag = "customers", operation_id = "list_customers",
+    params(SearchQuery, PageQuery),
+    responses((status = 200, body = ListAnswer<CustomerAnswer>)),
+)]
+pub(crate) async fn list(
+    state: web::Data<AppState>,
+    caller: Caller,
+    search: Query<SearchQuery>,
+    page: Query<PageQuery>,
+) -> Result<impl Responder, Problem> {
+    let scope = caller.may(Action::ReadCustomers, Resource::InScope)?;
+    let page = page.0.try_into()?;
+    let page = state.customers.list(&scope, search.0.q.as_deref(), &page).await?;
+    Ok(web::Json(ListAnswer::of(page, CustomerAnswer::from)))
+}
+
+/// Create a customer.
+#[utoipa::path(
+    post, path = "/customers", tag = "customers", operation_id = "create_customer",
+    request_body = CustomerRequest,
+    responses((status = 201, body = CustomerAnswer), (status = 409, description = "the name is taken")),
+)]
+pub(crate) async fn create(
+    state: web::Data<AppState>,
+    caller: Caller,
+    body: Json<CustomerRequest>,
+) -> Result<impl Responder, Problem> {
+    caller.may(Action::ManageCustomers, Resource::InScope)?;
+    let name = Name::parse(&body.value.name)?;
+    let customer = state.customers.create(name, body.value.address).await?;
+    let location = format!("/api/v1/customers/{}", customer.id);
+    let answer = CustomerAnswer::from(customer);
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(answer))
+}
+
+/// One customer.
+#[utoipa::path(
+    get, path = "/customers/{id}", tag = "customers", operation_id = "read_customer",
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = CustomerAnswer), (status = 404)),
+)]
+pub(crate) async fn read(
+    state: web::Data<AppState>,
+    caller: Caller,
+    id: Id<CustomerId>,
+) -> Result<impl Responder, Problem> {
+    let scope = caller.may(Action::ReadCustomers, Resource::InScope)?;
+    Ok(web::Json(CustomerAnswer::from(state.customers.get(&scope, id.0).await?)))
+}
+
+/// Change a customer; what is left out stays.
+#[utoipa::path(
+    put, path = "/customers/{id}", tag = "customers", operation_id = "update_customer",
+    params(("id" = Uuid, Path)), request_body = CustomerUpdate,
+    responses((status = 200, body = CustomerAnswer), (status = 404), (status = 409)),
+)]
+pub(crate) async fn update(
+    state: web::Data<AppState>,
+    caller: Caller,
+    id: Id<CustomerId>,
+    body: Json<CustomerUpdate>,
+) -> Result<impl Responder, Problem> {
+    caller.may(Action::ManageCustomers, Resource::OfCustomer(id.0))?;
+    let name = body.value.name.as_deref().map(Name::parse).transpose()?;
+    let change = CustomerChange { name, address: body.value.address };
+    Ok(web::Json(CustomerAnswer::from(state.customers.update(id.0, change).await?)))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeleteQuery {
+    /// Delete the customer's agents as well.
+    #[serde(default)]
+    cascade: bool,
+}
+
+/// Delete a customer; refused while it has agents, unless `cascade` deletes them as well.
+#[utoipa::path(
+    delete, path = "/customers/{id}", tag = "customers", operation_id = "delete_customer",
+    params(("id" = Uuid, Path), DeleteQuery),
+    responses((status = 204), (status = 404), (status = 409, description = "`CUSTOMER_HAS_AGENTS`")),
+)]
+pub(crate) async fn delete(
+    state: web::Data<AppState>,
+    caller: Caller,
+    id: Id<CustomerId>,
+    query: Query<DeleteQuery>,
+) -> Result<impl Responder, Problem> {
+    caller.may(Action::ManageCustomers, Resource::OfCustomer(id.0))?;
+    state.customers.delete(id.0, query.0.cascade).await?;
+    Ok(HttpResponse::NoContent())
+}

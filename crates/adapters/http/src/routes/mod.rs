@@ -1,0 +1,228 @@
+//! The table of routes, and the document made of the same handlers.
+
+mod agents;
+mod auth;
+mod commands;
+mod customers;
+mod enrollment_tokens;
+mod register;
+mod system;
+
+use actix_web::{Responder, web};
+use muster_kernel::ProblemCode;
+use utoipa::openapi::path::PathItem;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use crate::Problem;
+
+/// Makes, of one table, the function that mounts it and the list that tests compare with the
+/// document. A path that begins like another with an id in its place stands before it.
+macro_rules! routes {
+    ($($path:literal { $($method:ident => $handler:path),+ $(,)? })+) => {
+        /// Every route beneath the API's base: its method, its path.
+        pub const ROUTES: &[(&str, &str)] = &[$($((stringify!($method), $path)),+),+];
+
+        /// Mounts every route.
+        pub(crate) fn configure(config: &mut web::ServiceConfig) {
+            $(config.service(
+                web::resource($path)
+                    $(.route(web::$method().to($handler)))+
+                    .default_service(web::to(method_not_allowed)),
+            );)+
+        }
+    };
+}
+
+routes! {
+    "/auth/login" { post => auth::login }
+    "/auth/refresh" { post => auth::refresh }
+    "/auth/logout" { post => auth::logout }
+    "/auth/me" { get => auth::me }
+    "/customers" { get => customers::list, post => customers::create }
+    "/customers/{id}" {
+        get => customers::read, put => customers::update, delete => customers::delete,
+    }
+    "/enrollment-tokens" { get => enrollment_tokens::list, post => enrollment_tokens::create }
+    "/enrollment-tokens/{id}" {
+        get => enrollment_tokens::read, delete => enrollment_tokens::revoke,
+    }
+    "/agents/register" { post => register::register }
+    "/agent/register" { post => register::register }
+    "/agents/online" { get => agents::online }
+    "/agents/connected" { get => agents::online }
+    "/agents/offline" { get => agents::offline }
+    "/agents/status/{id}" { get => agents::status }
+    "/agents" { get => agents::list }
+    "/agents/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
+    "/agents/{id}/refresh" { post => agents::refresh }
+    "/agents/{id}/command" { post => commands::give::run }
+    "/agents/{id}/commands" { get => commands::read::of_agent, post => commands::give::queue }
+    "/agents/{id}/tasks" { get => commands::read::of_agent }
+    "/agents/{id}/commands/{command_id}" { get => commands::read::one_of_agent }
+    "/devices" { get => agents::list }
+    "/devices/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
+    "/devices/{id}/actions" { get => commands::read::of_agent, post => commands::give::action }
+    "/commands/agent/{id}/execute" { post => commands::give::run }
+    "/commands/agent/{id}/execute/async" { post => commands::give::queue }
+    "/commands/agent/{id}/result/{command_id}" { get => commands::read::one_of_agent }
+    "/commands" { get => commands::read::list }
+    "/commands/{id}" { get => commands::read::read }
+    "/commands/{id}/output" { get => commands::output::output }
+    "/commands/{id}/cancel" { post => commands::cancel::cancel }
+    "/system/health" { get => system::health }
+    "/health" { get => system::health }
+}
+
+/// Paths under which other products' clients know a route: the path, and the one it is another
+/// name of.
+const ALIASES: &[(&str, &str)] = &[
+    ("/agent/register", "/agents/register"),
+    ("/agents/connected", "/agents/online"),
+    ("/agents/{id}/tasks", "/agents/{id}/commands"),
+    ("/commands/agent/{id}/execute", "/agents/{id}/command"),
+    ("/commands/agent/{id}/execute/async", "/agents/{id}/commands"),
+    ("/commands/agent/{id}/result/{command_id}", "/agents/{id}/commands/{command_id}"),
+    ("/devices", "/agents"),
+    ("/devices/{id}", "/agents/{id}"),
+    ("/devices/{id}/actions", "/agents/{id}/commands"),
+    ("/health", "/system/health"),
+];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Muster",
+        description = "One control plane for remote machines. Sign in at `/auth/login` and send \
+            the access token as `Authorization: Bearer`. Errors are RFC 9457 problem documents \
+            whose `code` is stable.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/api/v1")),
+    security(("bearer" = [])),
+    modifiers(&Credentials),
+    components(schemas(crate::problem::Document<'static>)),
+    tags(
+        (name = "auth", description = "Signing in and out"),
+        (name = "customers", description = "Whose machines these are"),
+        (name = "enrollment tokens", description = "What lets machines in"),
+        (name = "agents", description = "The machines"),
+        (name = "commands", description = "What runs on them"),
+        (name = "system", description = "How this installation is"),
+    ),
+    paths(
+        auth::login, auth::refresh, auth::logout, auth::me,
+        customers::list, customers::create, customers::read, customers::update, customers::delete,
+        enrollment_tokens::list, enrollment_tokens::create, enrollment_tokens::read,
+        enrollment_tokens::revoke,
+        register::register,
+        agents::list, agents::online, agents::offline, agents::status, agents::read,
+        agents::update, agents::delete, agents::refresh,
+        commands::give::run, commands::give::queue, commands::give::action,
+        commands::read::of_agent, commands::read::one_of_agent, commands::read::list,
+        commands::read::read, commands::output::output, commands::cancel::cancel,
+        system::health,
+    ),
+)]
+struct Api;
+
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
+}
+
+/// The OpenAPI document of the API.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = Api::openapi();
+    for (alias, path) in ALIASES {
+        let Some(mut item) = document.paths.paths.get(*path).cloned() else { continue };
+        only_mounted(alias, &mut item);
+        describe_alias(&mut item, alias, path);
+        match document.paths.paths.get_mut(*alias) {
+            Some(own) => own.merge_operations(item),
+            None => drop(document.paths.paths.insert((*alias).to_owned(), item)),
+        }
+    }
+    document
+}
+
+fn only_mounted(path: &str, item: &mut PathItem) {
+    let mounted = |method: &str| ROUTES.contains(&(method, path));
+    item.get = item.get.take().filter(|_| mounted("get"));
+    item.post = item.post.take().filter(|_| mounted("post"));
+    item.put = item.put.take().filter(|_| mounted("put"));
+    item.delete = item.delete.take().filter(|_| mounted("delete"));
+}
+
+fn describe_alias(item: &mut PathItem, alias: &str, path: &str) {
+    let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+    for operation in operations.into_iter().flatten() {
+        operation.description = Some(format!("Another name of `{path}`."));
+        operation.operation_id = operation.operation_id.take().map(|id| {
+            let suffix = alias.replace(['/', '{', '}', '-'], "_");
+            format!("{id}{suffix}")
+        });
+    }
+}
+
+pub(crate) async fn not_found() -> impl Responder {
+    Err::<&str, _>(Problem::new(ProblemCode::NotFound, "there is no such path; see /docs"))
+}
+
+async fn method_not_allowed() -> impl Responder {
+    let detail = "the path exists and does not take this method; see /docs";
+    Err::<&str, _>(Problem::new(ProblemCode::MethodNotAllowed, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn documented() -> BTreeSet<(String, String)> {
+        let document = serde_json::to_value(openapi()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let methods = ["get", "post", "put", "delete", "patch"];
+        paths
+            .iter()
+            .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |m| (m, path)))
+            .filter(|(method, _)| methods.contains(&method.as_str()))
+            .map(|(method, path)| (method.clone(), path.clone()))
+            .collect()
+    }
+
+    #[test]
+    fn the_document_describes_the_mounted_routes_and_no_others() {
+        let mounted: BTreeSet<_> =
+            ROUTES.iter().map(|(method, path)| ((*method).into(), (*path).into())).collect();
+        assert_eq!(documented(), mounted);
+    }
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        let mut ids = BTreeSet::new();
+        for (method, path) in documented() {
+            let id = document["paths"][&path][&method]["operationId"].as_str().unwrap().to_owned();
+            assert!(ids.insert(id.clone()), "{id} twice");
+        }
+    }
+
+    #[test]
+    fn who_may_use_a_route_is_written_down_for_every_route() {
+        let table: BTreeSet<_> = include_str!("../authorisation.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .map(|line| {
+                let mut words = line.split_whitespace();
+                let method = words.next().unwrap().to_lowercase();
+                (method, words.next().unwrap().to_owned())
+            })
+            .collect();
+        assert_eq!(documented(), table);
+    }
+}

@@ -1,0 +1,52 @@
+//! How this installation is.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, Responder, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::AppState;
+
+/// How this installation is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `healthy`, or `unhealthy` when the database does not answer.
+    #[schema(example = "healthy")]
+    status: &'static str,
+    /// The server's version.
+    version: &'static str,
+    /// Whether the database answers.
+    database: bool,
+    /// Seconds since this process started.
+    uptime: i64,
+    /// Agents that can be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agents_online: Option<u64>,
+    /// Agents that can't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agents_offline: Option<u64>,
+    /// Agents that hold a connection to this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    websocket_connections: Option<usize>,
+}
+
+/// Whether this installation works.
+#[utoipa::path(
+    get, path = "/system/health", tag = "system", security(()), operation_id = "health",
+    responses((status = 200, body = Health), (status = 503, body = Health)),
+)]
+pub(crate) async fn health(state: web::Data<AppState>) -> impl Responder {
+    let uptime = (state.clock.now() - state.started_at).num_seconds();
+    let totals = state.agents.totals().await.ok();
+    let health = Health {
+        status: if totals.is_some() { "healthy" } else { "unhealthy" },
+        version: env!("CARGO_PKG_VERSION"),
+        database: totals.is_some(),
+        uptime,
+        agents_online: totals.map(|(counts, _)| counts.online),
+        agents_offline: totals.map(|(counts, _)| counts.offline),
+        websocket_connections: totals.map(|(_, connections)| connections),
+    };
+    let status = if totals.is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    HttpResponse::build(status).json(health)
+}

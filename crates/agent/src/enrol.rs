@@ -1,0 +1,88 @@
+//! The first contact: an enrollment token is exchanged for an identity.
+
+use anyhow::{Context, bail};
+use reqwest::{Client, StatusCode};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::backoff::Backoff;
+use crate::identity::{DataDir, Identity};
+
+/// What the server is told about the machine.
+#[expect(clippy::struct_field_names, reason = "the fields are named as they travel")]
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) hostname: String,
+    pub(crate) os_type: String,
+    pub(crate) os: String,
+    pub(crate) version: String,
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) machine_id: String,
+}
+
+#[derive(Deserialize)]
+struct Registered {
+    agent_id: Uuid,
+    agent_token: String,
+    server_key: String,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    detail: Option<String>,
+}
+
+/// The server said no, and asking again would not help.
+#[derive(Debug, thiserror::Error)]
+#[error("the server refused the enrolment ({status}): {detail}")]
+pub(crate) struct Refused {
+    status: StatusCode,
+    detail: String,
+}
+
+/// Enrols with `token` and keeps the identity; tries until the server answers yes or no.
+///
+/// # Errors
+/// [`Refused`] when the server says no; otherwise when the data folder can't be used.
+pub(crate) async fn enrol(
+    data: &DataDir,
+    server: &str,
+    token: &str,
+    machine: &Machine,
+) -> anyhow::Result<Identity> {
+    let key = data.random("enrolment-key")?;
+    let client = Client::builder().build().context("can't set up HTTPS")?;
+    let url = format!("{}/api/v1/agents/register", server.trim_end_matches('/'));
+    let mut backoff = Backoff::default();
+    loop {
+        let request = client.post(&url).bearer_auth(token).header("Idempotency-Key", &key);
+        match request.json(machine).send().await {
+            Ok(answer) if answer.status().is_success() => {
+                let registered: Registered =
+                    answer.json().await.context("the server's answer is not an enrolment")?;
+                let identity = Identity {
+                    server: server.to_owned(),
+                    agent_id: registered.agent_id,
+                    agent_token: registered.agent_token,
+                    server_key: registered.server_key,
+                };
+                identity.key()?;
+                data.keep_identity(&identity)?;
+                return Ok(identity);
+            }
+            Ok(answer) if is_final(answer.status()) => {
+                let status = answer.status();
+                let detail = answer.json::<Problem>().await.ok().and_then(|said| said.detail);
+                let detail = detail.unwrap_or_else(|| "no reason given".into());
+                bail!(Refused { status, detail });
+            }
+            Ok(answer) => tracing::warn!(status = %answer.status(), "the server can't enrol now"),
+            Err(error) => tracing::warn!(%error, "can't reach the server"),
+        }
+        tokio::time::sleep(backoff.pause()).await;
+    }
+}
+
+fn is_final(status: StatusCode) -> bool {
+    status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
+}
