@@ -1,2 +1,111 @@
-//! Placeholder entry point.
-fn main() {}
+//! `muster`: the server.
+
+mod config;
+mod jobs;
+mod logging;
+mod quickstart;
+mod secrets;
+mod serve;
+mod wiring;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use muster_migrations::{MigrationStatus, Migrator, MigratorTrait};
+use muster_sea_orm::Database;
+
+use config::{Config, Settings};
+
+/// One control plane for remote machines.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(Settings),
+    /// Run the server and one agent on this machine, ready to try.
+    Quickstart(Settings),
+    /// Change the database's schema; `serve` brings it up to date by itself.
+    Migrate {
+        #[command(subcommand)]
+        direction: Direction,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Print the OpenAPI document.
+    Openapi {
+        /// Print the AsyncAPI document of the agent protocol instead.
+        #[arg(long)]
+        asyncapi: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Direction {
+    /// Apply every step that is missing.
+    Up,
+    /// Undo the last steps, and lose what only they can hold.
+    Down {
+        /// How many steps.
+        #[arg(default_value_t = 1)]
+        steps: u32,
+    },
+    /// Show which steps are applied.
+    Status,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "muster: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let system = actix_web::rt::System::new();
+    match command {
+        Command::Serve(settings) => system.block_on(serve::serve(Config::load(settings)?)),
+        Command::Quickstart(settings) => system.block_on(quickstart::run(Config::load(settings)?)),
+        Command::Migrate { direction, settings } => {
+            system.block_on(migrate(direction, &Config::load(settings)?))
+        }
+        Command::Openapi { asyncapi } => {
+            let document = if asyncapi {
+                serde_json::to_string_pretty(&muster_protocol::asyncapi())?
+            } else {
+                serde_json::to_string_pretty(&muster_http::openapi())?
+            };
+            writeln!(std::io::stdout(), "{document}").context("printing the document")
+        }
+    }
+}
+
+async fn migrate(direction: Direction, config: &Config) -> anyhow::Result<()> {
+    secrets::prepare_data_dir(&config.data_dir)?;
+    let database = Database::connect(&config.database).await?;
+    let connection = database.schema_connection();
+    match direction {
+        Direction::Up => Migrator::up(connection, None).await?,
+        Direction::Down { steps } => Migrator::down(connection, Some(steps)).await?,
+        Direction::Status => {}
+    }
+    let mut out = std::io::stdout();
+    for step in Migrator::get_migration_with_status(connection).await? {
+        let mark = match step.status() {
+            MigrationStatus::Applied => "applied",
+            MigrationStatus::Pending => "missing",
+        };
+        writeln!(out, "{mark}  {}", step.name())?;
+    }
+    Ok(())
+}

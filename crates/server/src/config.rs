@@ -1,0 +1,259 @@
+//! Flags over environment over `muster.toml` over defaults. What can't be used stops the start,
+//! with the name of the setting and what it takes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use muster_commands::Limits;
+use muster_crypto::MasterKey;
+use muster_identity::Password;
+use muster_kernel::Secret;
+use muster_sea_orm::DatabaseUrl;
+use serde::Deserialize;
+
+/// The longest timeout that an installation may allow.
+const LONGEST_TIMEOUT: u64 = 7 * 24 * 3600;
+
+/// The settings as they are given. Whatever is left out is looked up in `muster.toml`, under the
+/// same name in snake case, and has a default after that.
+#[derive(Debug, Default, Clone, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// A file with settings [default: muster.toml, where there is one].
+    #[arg(long, env = "MUSTER_CONFIG")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:8000].
+    #[arg(long, env = "MUSTER_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Allow to listen beyond this machine without TLS.
+    #[arg(long, env = "MUSTER_INSECURE_HTTP", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) insecure_http: Option<bool>,
+    /// Addresses of the proxies in front, comma separated; they do the TLS.
+    #[arg(long, env = "MUSTER_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Option<Vec<std::net::IpAddr>>,
+    /// What agents and links are told [default: follows from listen].
+    #[arg(long, env = "MUSTER_PUBLIC_URL")]
+    pub(crate) public_url: Option<String>,
+    /// Where the database and the generated secret are kept [default: ./muster-data].
+    #[arg(long, env = "MUSTER_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// `sqlite://PATH` [default: muster.db in the data folder].
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+    /// 32 random bytes in base64 [default: generated, kept in the data folder].
+    #[arg(long, env = "MUSTER_SECRET_KEY", hide_env_values = true)]
+    pub(crate) secret_key: Option<String>,
+    /// The first admin's password [default: drawn, printed once].
+    #[arg(long, env = "MUSTER_ADMIN_PASSWORD", hide_env_values = true)]
+    pub(crate) admin_password: Option<String>,
+    /// Seconds that a command may run which names no timeout [default: 30].
+    #[arg(long, env = "MUSTER_DEFAULT_TIMEOUT")]
+    pub(crate) default_timeout: Option<u64>,
+    /// Seconds that a command may name as its timeout at most [default: 3600].
+    #[arg(long, env = "MUSTER_MAX_TIMEOUT")]
+    pub(crate) max_timeout: Option<u64>,
+    /// Bytes of each stream of a command's output that are kept [default: 16777216].
+    #[arg(long, env = "MUSTER_OUTPUT_LIMIT")]
+    pub(crate) output_limit: Option<u64>,
+    /// `text` or `json` [default: text on a terminal, else json].
+    #[arg(long, env = "MUSTER_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The settings, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) public_url: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) database: DatabaseUrl,
+    pub(crate) secret_key: Option<MasterKey>,
+    pub(crate) admin_password: Option<Password>,
+    pub(crate) limits: Limits,
+    pub(crate) output_limit: u64,
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl Config {
+    /// Reads the file, if there is one, and checks everything.
+    pub(crate) fn load(given: Settings) -> anyhow::Result<Self> {
+        let file = match &given.config {
+            Some(path) => read_file(path)?,
+            None if std::path::Path::new("muster.toml").exists() => {
+                read_file(std::path::Path::new("muster.toml"))?
+            }
+            None => Settings::default(),
+        };
+        Self::check(given.over(file))
+    }
+
+    fn check(settings: Settings) -> anyhow::Result<Self> {
+        let listen = settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
+        let behind_proxy = settings.trusted_proxies.is_some_and(|proxies| !proxies.is_empty());
+        if !listen.ip().is_loopback() && !behind_proxy && settings.insecure_http != Some(true) {
+            bail!(
+                "MUSTER_LISTEN: {listen} can be reached from other machines, without TLS. Listen \
+                 on a loopback address, name the proxy that does TLS in MUSTER_TRUSTED_PROXIES, \
+                 or set MUSTER_INSECURE_HTTP=true"
+            );
+        }
+        let data_dir = settings.data_dir.unwrap_or_else(|| PathBuf::from("muster-data"));
+        let database = match settings.database_url {
+            Some(url) => url.parse().context("DATABASE_URL")?,
+            None => format!("sqlite://{}", data_dir.join("muster.db").display()).parse()?,
+        };
+        if matches!(database, DatabaseUrl::Postgres(_)) {
+            bail!("DATABASE_URL: this version keeps its data in SQLite; use sqlite://PATH");
+        }
+        let secret_key = settings.secret_key.as_deref().map(MasterKey::parse).transpose();
+        let admin_password =
+            settings.admin_password.map(Secret::from_text).map(Password::parse).transpose();
+        let limits = limits(settings.default_timeout, settings.max_timeout)?;
+        let public_url = settings.public_url.unwrap_or_else(|| format!("http://{listen}"));
+        if !public_url.starts_with("http://") && !public_url.starts_with("https://") {
+            bail!("MUSTER_PUBLIC_URL: a URL such as https://muster.example.org is expected");
+        }
+        Ok(Self {
+            listen,
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            data_dir,
+            database,
+            secret_key: secret_key.context("MUSTER_SECRET_KEY")?,
+            admin_password: admin_password.context("MUSTER_ADMIN_PASSWORD")?,
+            limits,
+            output_limit: settings.output_limit.unwrap_or(16 * 1024 * 1024),
+            log_format: settings.log_format,
+        })
+    }
+}
+
+fn limits(default: Option<u64>, max: Option<u64>) -> anyhow::Result<Limits> {
+    let (default, max) = (default.unwrap_or(30), max.unwrap_or(3600));
+    if !(1..=LONGEST_TIMEOUT).contains(&max) {
+        bail!("MUSTER_MAX_TIMEOUT: 1 to {LONGEST_TIMEOUT} seconds are expected");
+    }
+    if !(1..=max).contains(&default) {
+        bail!("MUSTER_DEFAULT_TIMEOUT: 1 to {max} seconds (MUSTER_MAX_TIMEOUT) are expected");
+    }
+    Ok(Limits {
+        default_timeout: Duration::from_secs(default),
+        max_timeout: Duration::from_secs(max),
+    })
+}
+
+fn read_file(path: &std::path::Path) -> anyhow::Result<Settings> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
+    toml::from_str(&text).with_context(|| format!("{name} can't be used"))
+}
+
+impl Settings {
+    /// These settings, and where they say nothing, those of `file`.
+    fn over(self, file: Self) -> Self {
+        Self {
+            config: self.config,
+            listen: self.listen.or(file.listen),
+            insecure_http: self.insecure_http.or(file.insecure_http),
+            trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
+            public_url: self.public_url.or(file.public_url),
+            data_dir: self.data_dir.or(file.data_dir),
+            database_url: self.database_url.or(file.database_url),
+            secret_key: self.secret_key.or(file.secret_key),
+            admin_password: self.admin_password.or(file.admin_password),
+            default_timeout: self.default_timeout.or(file.default_timeout),
+            max_timeout: self.max_timeout.or(file.max_timeout),
+            output_limit: self.output_limit.or(file.output_limit),
+            log_format: self.log_format.or(file.log_format),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut Settings)) -> String {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        format!("{:#}", Config::check(settings).unwrap_err())
+    }
+
+    #[test]
+    fn nothing_given_is_enough() {
+        let config = Config::check(Settings::default()).unwrap();
+        assert_eq!(config.public_url, "http://127.0.0.1:8000");
+        assert_eq!(config.limits.default_timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_can_not_be_used_stops_the_start_by_name() {
+        type Change = fn(&mut Settings);
+        let cases: [(&str, Change); 8] = [
+            ("MUSTER_LISTEN", |s| s.listen = Some(([0, 0, 0, 0], 80).into())),
+            ("DATABASE_URL", |s| s.database_url = Some("mysql://x".into())),
+            ("DATABASE_URL", |s| s.database_url = Some("postgres://x".into())),
+            ("MUSTER_SECRET_KEY", |s| s.secret_key = Some("dev".into())),
+            ("MUSTER_ADMIN_PASSWORD", |s| s.admin_password = Some("short".into())),
+            ("MUSTER_MAX_TIMEOUT", |s| s.max_timeout = Some(0)),
+            ("MUSTER_DEFAULT_TIMEOUT", |s| s.default_timeout = Some(3601)),
+            ("MUSTER_PUBLIC_URL", |s| s.public_url = Some("muster.example.org".into())),
+        ];
+        for (name, change) in cases {
+            let refusal = refusal(change);
+            assert!(refusal.contains(name), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_listener_that_others_reach_without_tls_has_to_be_asked_for() {
+        let listen = Some(([0, 0, 0, 0], 80).into());
+        let proxy = Some(vec![[10, 0, 0, 1].into()]);
+        let settings = Settings { listen, ..Settings::default() };
+        for allowed in [
+            Settings { insecure_http: Some(true), ..settings.clone() },
+            Settings { trusted_proxies: proxy, ..settings },
+        ] {
+            assert!(Config::check(allowed).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_named() {
+        let error = toml::from_str::<Settings>("lisen = \"127.0.0.1:1\"").unwrap_err().to_string();
+        assert!(error.contains("lisen") && error.contains("listen"), "{error}");
+    }
+
+    #[test]
+    fn what_is_given_outweighs_the_file() {
+        let file =
+            Settings { default_timeout: Some(7), max_timeout: Some(9), ..Settings::default() };
+        let given = Settings { default_timeout: Some(5), ..Settings::default() };
+        let config = Config::check(given.over(file)).unwrap();
+        assert_eq!(config.limits.default_timeout.as_secs(), 5);
+        assert_eq!(config.limits.max_timeout.as_secs(), 9);
+    }
+
+    #[test]
+    fn no_secret_is_shown_when_settings_are_printed() {
+        let key = MasterKey::draw(&muster_crypto::OsEntropy).to_base64();
+        let settings = Settings {
+            secret_key: Some(key.to_string()),
+            admin_password: Some("correct horse".into()),
+            ..Settings::default()
+        };
+        let printed = format!("{:?}", Config::check(settings).unwrap());
+        assert!(!printed.contains(&**key) && !printed.contains("correct horse"), "{printed}");
+    }
+}

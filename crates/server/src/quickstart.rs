@@ -1,0 +1,175 @@
+//! A server and one agent on this machine, for whoever wants to see Muster at work.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use muster_customers::{Name, NewToken};
+use muster_http::AppState;
+use muster_kernel::{PageRequest, Secret, TenantScope, UserId};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::logging;
+use crate::serve;
+use crate::wiring::wire;
+
+/// How long the agent may take to come online.
+const ONLINE_WITHIN: Duration = Duration::from_secs(30);
+/// How long the agent may take to end.
+const ENDED_WITHIN: Duration = Duration::from_secs(10);
+const CUSTOMER: &str = "This machine";
+
+/// Runs both until a signal ends them.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    logging::start(config.log_format);
+    let program = agent_program()?;
+    let wired = wire(&config).await?;
+    let state = wired.state.clone();
+    let first_password = wired.first_password.clone();
+    let stop = CancellationToken::new();
+    let serving = serve::run(&config, wired, stop.clone());
+    let beside = async {
+        let data_dir = config.data_dir.join("agent");
+        let token = if data_dir.join("identity.json").exists() {
+            None
+        } else {
+            Some(enrollment_token(&state).await?)
+        };
+        let mut agent = start_agent(&program, &config, &data_dir, token)?;
+        let outcome = tokio::select! {
+            outcome = introduce(&config, &state, first_password) => match outcome {
+                Ok(()) => tokio::select! {
+                    ended = agent.wait() => Err(anyhow::anyhow!("the agent ended: {}", ended?)),
+                    () = stop.cancelled() => Ok(()),
+                },
+                Err(error) => Err(error),
+            },
+            ended = agent.wait() => Err(anyhow::anyhow!("the agent ended: {}", ended?)),
+            () = stop.cancelled() => Ok(()),
+        };
+        stop.cancel();
+        end(&mut agent).await;
+        outcome
+    };
+    let (served, beside) = tokio::join!(serving, beside);
+    served.and(beside)
+}
+
+/// `muster-agent`, which stands beside this program.
+fn agent_program() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("finding this program")?;
+    let name = if cfg!(windows) { "muster-agent.exe" } else { "muster-agent" };
+    let program = own.with_file_name(name);
+    if !program.exists() {
+        bail!("{} is missing; `make run` builds it", program.display());
+    }
+    Ok(program)
+}
+
+async fn enrollment_token(state: &AppState) -> anyhow::Result<Secret> {
+    let name = Name::parse(CUSTOMER)?;
+    let page = PageRequest::default();
+    let known = state.customers.list(&TenantScope::All, Some(CUSTOMER), &page).await?.items;
+    let customer = match known.into_iter().find(|customer| customer.name == name) {
+        Some(customer) => customer,
+        None => state.customers.create(name, None).await?,
+    };
+    let wish = NewToken {
+        customer_id: customer.id,
+        name: Name::parse("Quickstart")?,
+        expires_at: None,
+        max_uses: Some(1),
+    };
+    // Nobody is signed in: the token is the installation's own.
+    let nobody = UserId::from_uuid(uuid::Uuid::nil());
+    let minted = state.enrollment_tokens.create(&TenantScope::All, nobody, wish, None).await?;
+    Ok(minted.secret)
+}
+
+fn start_agent(
+    program: &Path,
+    config: &Config,
+    data_dir: &Path,
+    token: Option<Secret>,
+) -> anyhow::Result<Child> {
+    let mut command = Command::new(program);
+    command.arg("run").arg("--server").arg(&config.public_url).arg("--data-dir").arg(data_dir);
+    if let Some(token) = token {
+        command.env("MUSTER_ENROLLMENT_TOKEN", token.expose());
+    }
+    // A group of its own: Ctrl-C in a terminal reaches this program only, which then ends both.
+    #[cfg(unix)]
+    command.process_group(0);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command.spawn().with_context(|| format!("starting {}", program.display()))
+}
+
+/// Waits for the agent and says what to do now.
+async fn introduce(
+    config: &Config,
+    state: &AppState,
+    first_password: Option<Secret>,
+) -> anyhow::Result<()> {
+    let agent = tokio::time::timeout(ONLINE_WITHIN, async {
+        loop {
+            let (page, _) = state
+                .agents
+                .list(
+                    &TenantScope::All,
+                    &muster_agents::AgentFilter::default(),
+                    None,
+                    &PageRequest::default(),
+                )
+                .await?;
+            let online = page.items.into_iter().find(|view| view.connection.is_some());
+            if let Some(view) = online {
+                return anyhow::Ok(view.agent);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let agent = agent.await.context("the agent did not come online; see the log above")??;
+    let url = &config.public_url;
+    let password = match &first_password {
+        Some(password) => password.expose().to_owned(),
+        None => "YOUR-PASSWORD".to_owned(),
+    };
+    let mut out = std::io::stdout();
+    writeln!(out, "\nMuster runs at {url}, its API is described at {url}/docs")?;
+    let shown = if first_password.is_some() {
+        format!("Sign in as admin with the password {password} (shown this once)")
+    } else {
+        "Sign in as admin with the password that the first start showed".to_owned()
+    };
+    writeln!(out, "{shown}")?;
+    writeln!(out, "The agent {} ({}) is online. Run a command on it:\n", agent.hostname, agent.id)?;
+    writeln!(
+        out,
+        "  TOKEN=$(curl -s {url}/api/v1/auth/login -H 'Content-Type: application/json' \
+         -d '{{\"username\":\"admin\",\"password\":\"{password}\"}}' \
+         | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/'); \
+         curl -s {url}/api/v1/agents/{}/command -H \"Authorization: Bearer $TOKEN\" \
+         -H 'Content-Type: application/json' -d '{{\"command\":\"uname -a; uptime\"}}'\n",
+        agent.id
+    )?;
+    writeln!(out, "Ctrl-C ends both.")?;
+    Ok(out.flush()?)
+}
+
+/// Ends the agent gently, and if that takes too long, otherwise.
+async fn end(agent: &mut Child) {
+    #[cfg(unix)]
+    if let Some(pid) = agent.id().and_then(|pid| i32::try_from(pid).ok()) {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGTERM,
+        );
+    }
+    if tokio::time::timeout(ENDED_WITHIN, agent.wait()).await.is_err() {
+        let _ = agent.kill().await;
+    }
+}

@@ -1,0 +1,91 @@
+//! The data folder and the secret in it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use muster_crypto::{MasterKey, OsEntropy};
+
+/// Makes the data folder, for its owner only.
+pub(crate) fn prepare_data_dir(path: &Path) -> anyhow::Result<()> {
+    let doing = || format!("MUSTER_DATA_DIR: making {}", path.display());
+    fs::create_dir_all(path).with_context(doing)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).with_context(doing)?;
+    }
+    Ok(())
+}
+
+/// The key in the data folder; the first start draws it.
+pub(crate) fn master_key(data_dir: &Path) -> anyhow::Result<MasterKey> {
+    let path = data_dir.join("secret.key");
+    match fs::read_to_string(&path) {
+        Ok(text) => MasterKey::parse(&text).with_context(|| format!("{}", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let key = MasterKey::draw(&OsEntropy);
+            write_once(&path, key.to_base64().as_bytes())
+                .with_context(|| format!("writing {}", path.display()))?;
+            // Of two first starts at the same time, both go by the key that got there first.
+            let text = fs::read_to_string(&path)?;
+            MasterKey::parse(&text).with_context(|| format!("{}", path.display()))
+        }
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// Writes a file that only its owner reads, whole or not at all, unless it is there already.
+fn write_once(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let mut file = options.open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    let linked = match fs::hard_link(&unfinished, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    };
+    fs::remove_file(&unfinished)?;
+    linked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_start_draws_a_key_that_later_ones_find() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = master_key(folder.path()).unwrap();
+        let second = master_key(folder.path()).unwrap();
+        assert_eq!(first.derive("x", &[]), second.derive("x", &[]));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_reads_the_folder_or_the_key() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        prepare_data_dir(&data).unwrap();
+        master_key(&data).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&data), mode(&data.join("secret.key"))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_broken_key_stops_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("secret.key"), "changeme").unwrap();
+        assert!(master_key(folder.path()).is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! Serving, and ending in two stages: a first signal drains, a second one or a deadline cuts off.
+
+use std::io::Write;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::{App, HttpServer};
+use anyhow::{Context, bail};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing_actix_web::TracingLogger;
+
+use crate::config::Config;
+use crate::jobs;
+use crate::logging;
+use crate::wiring::{Wired, wire};
+
+/// How long requests under way may take to end.
+const DRAIN_SECONDS: u64 = 20;
+
+/// Runs the server until a signal ends it.
+pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    logging::start(config.log_format);
+    let wired = wire(&config).await?;
+    show_first_password(&wired)?;
+    run(&config, wired, CancellationToken::new()).await
+}
+
+/// The first admin's password goes to whoever started the server, and not into the log.
+fn show_first_password(wired: &Wired) -> anyhow::Result<()> {
+    let Some(password) = &wired.first_password else { return Ok(()) };
+    let mut out = std::io::stdout();
+    writeln!(out, "The first admin: user name admin, password {}", password.expose())?;
+    writeln!(out, "It is shown this once. Sign in and keep it safe.")?;
+    Ok(out.flush()?)
+}
+
+/// Serves until a signal comes or `stop` is cancelled.
+pub(crate) async fn run(
+    config: &Config,
+    wired: Wired,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let Wired { state, socket, connections, agents, sweep, .. } = wired;
+    let server = HttpServer::new(move || {
+        let (state, socket) = (state.clone(), socket.clone());
+        App::new()
+            .wrap(Compress::default())
+            .wrap(from_fn(muster_http::finish))
+            .wrap(TracingLogger::default())
+            .configure(move |app| {
+                muster_http::configure(app, &state, &|scope| socket.configure(scope));
+            })
+    })
+    .shutdown_timeout(DRAIN_SECONDS)
+    .client_request_timeout(Duration::from_secs(30))
+    .disable_signals()
+    .bind(config.listen)
+    .with_context(|| format!("MUSTER_LISTEN: listening on {}", config.listen))?;
+    let addresses = server.addrs();
+    let server = server.run();
+    let handle = server.handle();
+    for address in addresses {
+        tracing::info!(server.address = %address, "muster is listening");
+    }
+
+    let tasks = TaskTracker::new();
+    tasks.spawn(jobs::sweep(sweep, stop.clone()));
+    tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
+    tasks.close();
+    let serving = tokio::spawn(until_ended(server));
+    tokio::select! {
+        () = signal() => tracing::info!("a signal came; draining, a second one ends at once"),
+        () = stop.cancelled() => {}
+    }
+    stop.cancel();
+    connections.close_all();
+    drain(handle, serving, tasks).await
+}
+
+async fn until_ended(server: Server) -> std::io::Result<()> {
+    server.await
+}
+
+async fn drain(
+    handle: ServerHandle,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    tasks: TaskTracker,
+) -> anyhow::Result<()> {
+    let drained = async {
+        handle.stop(true).await;
+        tasks.wait().await;
+    };
+    let deadline = Duration::from_secs(DRAIN_SECONDS + 10);
+    tokio::select! {
+        () = drained => tracing::info!("drained; good bye"),
+        () = signal() => bail!("a second signal came; what was under way is cut off"),
+        () = tokio::time::sleep(deadline) => bail!("draining took too long; cut off"),
+    }
+    serving.await.context("the server's task died")?.context("serving")
+}
+
+/// Completes when somebody wants the process to end.
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
