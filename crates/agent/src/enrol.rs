@@ -8,6 +8,11 @@ use uuid::Uuid;
 use crate::backoff::Backoff;
 use crate::identity::{DataDir, Identity};
 
+/// Where the name of the attempt is kept until the server has answered it.
+const KEY: &str = "enrolment-key";
+/// How long the server may take to answer.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// What the server is told about the machine.
 #[expect(clippy::struct_field_names, reason = "the fields are named as they travel")]
 #[derive(Debug, Serialize)]
@@ -50,16 +55,19 @@ pub(crate) async fn enrol(
     token: &str,
     machine: &Machine,
 ) -> anyhow::Result<Identity> {
-    let key = data.random("enrolment-key")?;
-    let client = Client::builder().build().context("can't set up HTTPS")?;
+    let key = data.random(KEY)?;
+    let client = Client::builder().timeout(PATIENCE).build().context("can't set up HTTPS")?;
     let url = format!("{}/api/v1/agents/register", server.trim_end_matches('/'));
     let mut backoff = Backoff::default();
     loop {
         let request = client.post(&url).bearer_auth(token).header("Idempotency-Key", &key);
         match request.json(machine).send().await {
             Ok(answer) if answer.status().is_success() => {
-                let registered: Registered =
-                    answer.json().await.context("the server's answer is not an enrolment")?;
+                let Ok(registered) = answer.json::<Registered>().await else {
+                    tracing::warn!("the server's answer broke off; asking again");
+                    tokio::time::sleep(backoff.pause()).await;
+                    continue;
+                };
                 let identity = Identity {
                     server: server.to_owned(),
                     agent_id: registered.agent_id,
@@ -68,12 +76,14 @@ pub(crate) async fn enrol(
                 };
                 identity.key()?;
                 data.keep_identity(&identity)?;
+                data.forget(KEY);
                 return Ok(identity);
             }
             Ok(answer) if is_final(answer.status()) => {
                 let status = answer.status();
                 let detail = answer.json::<Problem>().await.ok().and_then(|said| said.detail);
                 let detail = detail.unwrap_or_else(|| "no reason given".into());
+                data.forget(KEY);
                 bail!(Refused { status, detail });
             }
             Ok(answer) => tracing::warn!(status = %answer.status(), "the server can't enrol now"),
@@ -84,5 +94,7 @@ pub(crate) async fn enrol(
 }
 
 fn is_final(status: StatusCode) -> bool {
-    status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
+    let passing =
+        [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+    status.is_client_error() && !passing.contains(&status)
 }

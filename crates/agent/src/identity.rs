@@ -64,6 +64,23 @@ impl DataDir {
         self.path.join(name)
     }
 
+    /// The folder `name` in the folder, made if it is missing.
+    pub(crate) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.file(name);
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path).with_context(|| format!("can't make {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Forgets the random text kept under `name`.
+    pub(crate) fn forget(&self, name: &str) {
+        // One that stays behind is replaced by whoever wants another.
+        let _ = fs::remove_file(self.file(name));
+    }
+
     /// The identity, if the agent has enrolled.
     pub(crate) fn identity(&self) -> anyhow::Result<Option<Identity>> {
         match fs::read(self.file("identity.json")) {
@@ -82,7 +99,8 @@ impl DataDir {
     /// The random text kept under `name`, made at the first call.
     pub(crate) fn random(&self, name: &str) -> anyhow::Result<String> {
         match fs::read_to_string(self.file(name)) {
-            Ok(text) => Ok(text),
+            Ok(text) if !text.is_empty() => Ok(text),
+            Ok(_) => bail!("{name} in the data folder is empty; remove it"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let text = random_id();
                 self.write(name, text.as_bytes())?;

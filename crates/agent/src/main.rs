@@ -1,22 +1,39 @@
 //! The agent: runs on the managed machine and does what its server orders.
 
 mod backoff;
+mod clock;
+mod connection;
+mod engine;
 mod enrol;
+mod executor;
 mod identity;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing runs commands yet"))]
+mod inventory;
+mod journal;
+mod platform;
 mod shell;
+mod spool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use reqwest::Url;
 use sysinfo::System;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::backoff::Backoff;
+use crate::connection::Agent;
+use crate::engine::Engine;
 use crate::enrol::{Machine, Refused};
 use crate::identity::DataDir;
+use crate::inventory::Inventory;
+
+/// A connection that lived this long was a good one: the next is tried soon.
+const GOOD_CONNECTION: Duration = Duration::from_secs(30);
 
 #[derive(Parser)]
 #[command(name = "muster-agent", version, about)]
@@ -74,16 +91,76 @@ async fn run(options: Run) -> anyhow::Result<()> {
         (None, None) => bail!("the first run needs --server and an enrollment token"),
     };
     check_transport(&server, options.insecure_http)?;
+    let machine = machine(&data, options.name)?;
     let identity = if let Some(identity) = known {
         identity
     } else {
         let token = options.enrollment_token.context("the first run needs an enrollment token")?;
-        let machine = machine(&data, options.name)?;
         enrol::enrol(&data, server.as_str(), &token, &machine).await?
     };
     identity.key()?;
-    tracing::info!(agent_id = %identity.agent_id, "enrolled");
-    bail!("this version enrols only: it can't connect yet")
+    let stopping = CancellationToken::new();
+    let agent = Agent {
+        engine: Engine::open(&data).await?,
+        identity,
+        machine: Arc::new(machine),
+        inventory: Inventory::new(),
+        stopping: stopping.clone(),
+    };
+    tokio::spawn(async move {
+        signal().await;
+        tracing::info!("stopping; a second signal ends at once");
+        stopping.cancel();
+        signal().await;
+        std::process::exit(1);
+    });
+    stay_connected(&agent, &server).await;
+    agent.engine.stop().await;
+    Ok(())
+}
+
+/// Connects again and again until the agent is to stop.
+async fn stay_connected(agent: &Agent, server: &Url) {
+    let mut backoff = Backoff::default();
+    while !agent.stopping.is_cancelled() {
+        let begun = Instant::now();
+        let ended = tokio::select! {
+            () = agent.stopping.cancelled() => return,
+            connected = connection::connect(agent, server) => match connected {
+                Ok(connection) => {
+                    tracing::info!(agent.id = %agent.identity.agent_id, %server, "connected");
+                    connection.serve().await
+                }
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = ended {
+            tracing::warn!(error = format!("{error:#}"), "not connected");
+        }
+        if begun.elapsed() >= GOOD_CONNECTION {
+            backoff = Backoff::default();
+        }
+        tokio::select! {
+            () = agent.stopping.cancelled() => return,
+            () = tokio::time::sleep(backoff.pause()) => {}
+        }
+    }
+}
+
+/// Completes when somebody wants the process to end.
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Tokens and output must not cross a network in plain text.
@@ -106,7 +183,7 @@ fn machine(data: &DataDir, name: Option<String>) -> anyhow::Result<Machine> {
         machine_id: name.as_ref().map_or_else(|| id.clone(), |name| format!("{id}/{name}")),
         hostname: name.or_else(|| System::host_name().ok()).unwrap_or_else(|| "unknown".into()),
         os_type: std::env::consts::OS.into(),
-        os: System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.into()),
+        os: inventory::os(),
         version: env!("CARGO_PKG_VERSION").into(),
         capabilities: shell::capabilities(),
     })

@@ -22,7 +22,7 @@ const SHELLS: [ShellType; 5] =
     [ShellType::Sh, ShellType::Bash, ShellType::Pwsh, ShellType::Powershell, ShellType::Cmd];
 
 /// The program's name.
-const fn program(shell: ShellType) -> &'static str {
+pub(crate) const fn name(shell: ShellType) -> &'static str {
     match shell {
         ShellType::Sh => "sh",
         ShellType::Bash => "bash",
@@ -37,15 +37,15 @@ pub(crate) fn find(shell: ShellType) -> Option<PathBuf> {
     if cfg!(unix) && matches!(shell, ShellType::Powershell | ShellType::Cmd) {
         return None;
     }
-    let name = format!("{}{}", program(shell), std::env::consts::EXE_SUFFIX);
+    let file = format!("{}{}", name(shell), std::env::consts::EXE_SUFFIX);
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(&name)).find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(&file)).find(|file| file.is_file())
 }
 
 /// A capability for each shell that this machine has.
 pub(crate) fn capabilities() -> Vec<String> {
     let present = SHELLS.into_iter().filter(|shell| find(*shell).is_some());
-    present.map(|shell| format!("shell:{}", program(shell))).collect()
+    present.map(|shell| format!("shell:{}", name(shell))).collect()
 }
 
 /// The shell's arguments that run `command` with `args`, none of which is read as code.
@@ -58,7 +58,7 @@ pub(crate) fn arguments(
         ShellType::Sh | ShellType::Bash if args.is_empty() => Ok(vec!["-c".into(), command.into()]),
         ShellType::Sh | ShellType::Bash => {
             let text = format!("{command} \"$@\"");
-            let fixed = ["-c".to_owned(), text, program(shell).to_owned()];
+            let fixed = ["-c".to_owned(), text, name(shell).to_owned()];
             Ok(fixed.into_iter().chain(args.iter().cloned()).collect())
         }
         ShellType::Pwsh | ShellType::Powershell => {

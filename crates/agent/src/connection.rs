@@ -1,0 +1,395 @@
+//! One connection to the server, from its hello to its end.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use futures_util::{SinkExt, StreamExt};
+use muster_protocol::{
+    Accepted, AgentMessage, DEAD_AFTER_SECONDS, ErrorMessage, Execute, Heartbeat, Hello,
+    Instruction, MAX_CHUNK_BYTES, MAX_FRAME_BYTES, PING_EVERY_SECONDS, SUBPROTOCOL, ServerMessage,
+    Settings, Signed, Started, StreamFrame, StreamKind, Verifier, Welcome,
+};
+use reqwest::Url;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::clock::{ServerTime, machine_time};
+use crate::engine::{Engine, News, Taken};
+use crate::enrol::Machine;
+use crate::identity::{Identity, random_id};
+use crate::inventory::Inventory;
+
+/// How long the server may take to let the agent in and to welcome it.
+const WELCOME_PATIENCE: Duration = Duration::from_secs(30);
+/// How often silence is looked for.
+const TICK: Duration = Duration::from_secs(5);
+/// Every how many heartbeats it is looked whether the machine is another than before.
+const LOOK_EVERY: u32 = 10;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What every connection of this agent shares.
+#[derive(Clone)]
+pub(crate) struct Agent {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) identity: Identity,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) inventory: Inventory,
+    pub(crate) stopping: CancellationToken,
+}
+
+/// Output of one command on its way over this connection.
+struct Sending {
+    stream_id: u32,
+    /// How far standard output and standard error have been sent.
+    stdout: u64,
+    stderr: u64,
+    credit: u64,
+    finished: bool,
+    queued: bool,
+}
+
+/// A connection whose welcome came.
+pub(crate) struct Connection {
+    agent: Agent,
+    socket: Socket,
+    verifier: Verifier,
+    time: ServerTime,
+    settings: Settings,
+    sending: HashMap<Uuid, Sending>,
+    /// Commands that may have something to send, each once, in turn.
+    ready: VecDeque<Uuid>,
+}
+
+/// Connects, says hello and waits for the welcome.
+///
+/// # Errors
+/// When the server can't be reached, does not let the agent in, or is not the one that it pinned.
+pub(crate) async fn connect(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
+    tokio::time::timeout(WELCOME_PATIENCE, open(agent, server))
+        .await
+        .context("the server did not answer in time")?
+}
+
+async fn open(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
+    let mut socket = upgrade(&agent.identity, server).await?;
+    let nonce = random_id();
+    let machine = &agent.machine;
+    let hello = Hello {
+        version: machine.version.clone(),
+        os_type: machine.os_type.clone(),
+        os: machine.os.clone(),
+        hostname: machine.hostname.clone(),
+        capabilities: machine.capabilities.clone(),
+        boot_id: boot_id(),
+        nonce: nonce.clone(),
+        agent_time: machine_time(),
+        journal: agent.engine.journal_entries(),
+    };
+    say(&mut socket, &AgentMessage::Hello(hello)).await?;
+    let mut verifier = Verifier::new(agent.identity.key()?, agent.identity.agent_id, nonce);
+    let welcome = welcome(&mut socket, &mut verifier).await?;
+    let mut connection = Connection {
+        agent: agent.clone(),
+        socket,
+        verifier,
+        time: ServerTime::heard_now(welcome.server_time),
+        settings: welcome.settings,
+        sending: HashMap::new(),
+        ready: VecDeque::new(),
+    };
+    for point in welcome.resume {
+        connection.register(
+            point.command_id,
+            point.stream_id,
+            point.stdout_bytes,
+            point.stderr_bytes,
+        );
+    }
+    Ok(connection)
+}
+
+async fn upgrade(identity: &Identity, server: &Url) -> anyhow::Result<Socket> {
+    let url = format!("{}/api/v1/ws/agent", server.as_str().trim_end_matches('/'));
+    let url = url.replacen("http", "ws", 1);
+    let mut request = url.into_client_request().context("the server's address can't be used")?;
+    let bearer = HeaderValue::from_str(&format!("Bearer {}", identity.agent_token))?;
+    request.headers_mut().insert("Authorization", bearer);
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let config = WebSocketConfig::default()
+        .max_frame_size(Some(MAX_FRAME_BYTES))
+        .max_message_size(Some(MAX_FRAME_BYTES));
+    let (socket, _) = connect_async_tls_with_config(request, Some(config), true, None)
+        .await
+        .context("can't connect")?;
+    Ok(socket)
+}
+
+async fn welcome(socket: &mut Socket, verifier: &mut Verifier) -> anyhow::Result<Welcome> {
+    while let Some(message) = socket.next().await {
+        match message.context("the connection broke before the welcome")? {
+            Message::Text(text) => {
+                let ServerMessage::Signed(signed) = serde_json::from_str(&text)? else { continue };
+                match verifier.verify(&signed, None) {
+                    Ok(Instruction::Welcome(welcome)) => return Ok(welcome),
+                    Ok(_) => bail!("the server gave an order before its welcome"),
+                    Err(error) => bail!("the server's welcome is not to be trusted: {error}"),
+                }
+            }
+            Message::Close(reason) => bail!("the server closed the connection: {reason:?}"),
+            Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+    bail!("the server closed the connection before its welcome")
+}
+
+async fn say(socket: &mut Socket, message: &AgentMessage) -> anyhow::Result<()> {
+    let text = serde_json::to_string(message)?;
+    socket.send(Message::text(text)).await.context("sending")
+}
+
+/// Changes when the machine boots.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(
+        |_| sysinfo::System::boot_time().unwrap_or(0).to_string(),
+        |id| id.trim().to_owned(),
+    )
+}
+
+impl Connection {
+    /// Serves until the connection ends; the error says why.
+    pub(crate) async fn serve(mut self) -> anyhow::Result<()> {
+        let mut news = self.agent.engine.listen();
+        self.send_system_info().await?;
+        let every = Duration::from_secs(self.settings.heartbeat_interval.clamp(1, 3600));
+        let mut heartbeat = tokio::time::interval(every);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = tokio::time::interval(TICK);
+        let (mut last_frame, mut last_ping) = (Instant::now(), Instant::now());
+        let mut beats = 0_u32;
+        let stopping = self.agent.stopping.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => {
+                    let _ = self.socket.close(None).await;
+                    return Ok(());
+                }
+                message = self.socket.next() => {
+                    last_frame = Instant::now();
+                    let message = message.context("the server closed the connection")?;
+                    self.hear(message.context("the connection broke")?).await?;
+                }
+                Some(news) = news.recv() => self.pass_on(news).await?,
+                _ = heartbeat.tick() => {
+                    beats = beats.wrapping_add(1);
+                    if let Some(metrics) = self.agent.inventory.metrics().await {
+                        let beat = AgentMessage::Heartbeat(Heartbeat { metrics });
+                        say(&mut self.socket, &beat).await?;
+                    }
+                    if beats.is_multiple_of(LOOK_EVERY) {
+                        self.send_system_info().await?;
+                    }
+                }
+                _ = tick.tick() => {
+                    if last_frame.elapsed() >= Duration::from_secs(DEAD_AFTER_SECONDS) {
+                        bail!("no frame from the server for {DEAD_AFTER_SECONDS} seconds");
+                    }
+                    if last_ping.elapsed() >= Duration::from_secs(PING_EVERY_SECONDS) {
+                        last_ping = Instant::now();
+                        self.socket.send(Message::Ping(Vec::new().into())).await?;
+                    }
+                }
+                () = std::future::ready(()), if !self.ready.is_empty() => self.send_next().await?,
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: Message) -> anyhow::Result<()> {
+        match message {
+            Message::Text(text) => match serde_json::from_str(&text) {
+                Ok(message) => self.take_in(message).await,
+                Err(error) => bail!("the server sent what can't be read: {error}"),
+            },
+            Message::Close(reason) => bail!("the server closed the connection: {reason:?}"),
+            Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+        }
+    }
+
+    async fn take_in(&mut self, message: ServerMessage) -> anyhow::Result<()> {
+        match message {
+            ServerMessage::Signed(signed) => self.obey(signed).await,
+            ServerMessage::HeartbeatAck(ack) => {
+                self.time = ServerTime::heard_now(ack.server_time);
+                Ok(())
+            }
+            ServerMessage::SystemInfoRequest => self.send_system_info().await,
+            ServerMessage::FinishedAck(ack) => {
+                self.sending.remove(&ack.command_id);
+                self.agent.engine.forget(ack.command_id);
+                Ok(())
+            }
+            ServerMessage::Credit(credit) => {
+                let sending = self
+                    .sending
+                    .iter_mut()
+                    .find(|(_, sending)| sending.stream_id == credit.stream_id);
+                if let Some((id, sending)) = sending {
+                    sending.credit = sending.credit.saturating_add(credit.bytes);
+                    let id = *id;
+                    self.queue(id);
+                }
+                Ok(())
+            }
+            ServerMessage::Error(error) => {
+                tracing::warn!(error.code, error.detail, "the server could not use a message");
+                Ok(())
+            }
+            ServerMessage::Unknown => {
+                tracing::debug!("a message of an unknown type");
+                Ok(())
+            }
+        }
+    }
+
+    async fn obey(&mut self, signed: Signed) -> anyhow::Result<()> {
+        match self.verifier.verify(&signed, Some(self.time.now())) {
+            Ok(Instruction::Execute(execute)) => self.execute(*execute).await,
+            Ok(Instruction::Cancel(cancel)) => {
+                self.agent.engine.cancel(cancel.command_id);
+                Ok(())
+            }
+            Ok(Instruction::Welcome(_)) => bail!("the server welcomed the agent twice"),
+            Err(error) => {
+                tracing::warn!(%error, "an order is not obeyed");
+                self.report(error.code(), error.to_string(), None).await
+            }
+        }
+    }
+
+    async fn execute(&mut self, execute: Execute) -> anyhow::Result<()> {
+        let id = execute.command_id;
+        let stream_id = execute.stream_id;
+        if !self.sending.contains_key(&id) {
+            self.register(id, stream_id, 0, 0);
+        }
+        if self.time.now() > execute.deadline {
+            self.agent.engine.refuse_expired(id);
+            return Ok(());
+        }
+        match self.agent.engine.execute(execute, self.settings.output_limit_bytes) {
+            Taken::New => Ok(()),
+            Taken::Known => {
+                self.queue(id);
+                say(&mut self.socket, &AgentMessage::Accepted(Accepted { command_id: id })).await
+            }
+            Taken::Forgotten => {
+                self.sending.remove(&id);
+                let detail = "the command is over and done with, and never run again".to_owned();
+                self.report("ALREADY_FINISHED", detail, Some(id)).await
+            }
+        }
+    }
+
+    async fn report(
+        &mut self,
+        code: &str,
+        detail: String,
+        command_id: Option<Uuid>,
+    ) -> anyhow::Result<()> {
+        let error = ErrorMessage { code: code.to_owned(), detail, command_id };
+        say(&mut self.socket, &AgentMessage::Error(error)).await
+    }
+
+    async fn pass_on(&mut self, news: News) -> anyhow::Result<()> {
+        match news {
+            News::Accepted(command_id) => {
+                say(&mut self.socket, &AgentMessage::Accepted(Accepted { command_id })).await
+            }
+            News::Started { id, pid } => {
+                let started = Started { command_id: id, pid, started_at: self.now() };
+                say(&mut self.socket, &AgentMessage::Started(started)).await
+            }
+            News::More(id) => {
+                self.queue(id);
+                Ok(())
+            }
+        }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.time.now()
+    }
+
+    fn register(&mut self, id: Uuid, stream_id: u32, stdout: u64, stderr: u64) {
+        let credit = self.settings.initial_credit_bytes;
+        let sending = Sending { stream_id, stdout, stderr, credit, finished: false, queued: false };
+        self.sending.insert(id, sending);
+        self.queue(id);
+    }
+
+    fn queue(&mut self, id: Uuid) {
+        if let Some(sending) = self.sending.get_mut(&id)
+            && !std::mem::replace(&mut sending.queued, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Sends at most one chunk of each stream of the next command in turn, and its result when
+    /// everything before it was sent.
+    async fn send_next(&mut self) -> anyhow::Result<()> {
+        let Some(id) = self.ready.pop_front() else { return Ok(()) };
+        let Some(sending) = self.sending.get_mut(&id) else { return Ok(()) };
+        sending.queued = false;
+        let Some(task) = self.agent.engine.task(id) else { return Ok(()) };
+        // First the look, then the reading: what comes in between is news again.
+        task.look();
+        let finished = task.finished();
+        for (kind, spool, offset) in [
+            (StreamKind::Stdout, &task.stdout, &mut sending.stdout),
+            (StreamKind::Stderr, &task.stderr, &mut sending.stderr),
+        ] {
+            let most = usize::try_from(sending.credit).unwrap_or(usize::MAX).min(MAX_CHUNK_BYTES);
+            if most == 0 || spool.kept() <= *offset {
+                continue;
+            }
+            let bytes = spool.read(*offset, most).context("reading the spool")?;
+            let length = u64::try_from(bytes.len()).unwrap_or(0);
+            let stream_id = sending.stream_id;
+            let frame = StreamFrame { kind, stream_id, offset: *offset, bytes: bytes.into() };
+            *offset += length;
+            sending.credit = sending.credit.saturating_sub(length);
+            self.socket.send(Message::Binary(frame.encode())).await.context("sending output")?;
+        }
+        let behind = task.stdout.kept() > sending.stdout || task.stderr.kept() > sending.stderr;
+        if behind && sending.credit > 0 {
+            self.queue(id);
+        } else if let Some(finished) = finished
+            && !behind
+            && !std::mem::replace(&mut sending.finished, true)
+        {
+            let finished = AgentMessage::Finished(finished.clone());
+            say(&mut self.socket, &finished).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_system_info(&mut self) -> anyhow::Result<()> {
+        let hostname = self.agent.machine.hostname.clone();
+        match self.agent.inventory.system_info(hostname).await {
+            Some(info) => say(&mut self.socket, &AgentMessage::SystemInfo(info)).await,
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What differs between operating systems: a process with everything that it starts, and reading
+//! a file at a place.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub(crate) use unix::{Tree, read_at};
+#[cfg(windows)]
+pub(crate) use windows::{Tree, read_at};
