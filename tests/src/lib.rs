@@ -1,1 +1,38 @@
-//! What the black-box tests share.
+//! What black-box tests and benchmarks drive: the built programs, real ports, real processes.
+//!
+//! - [`Server`] is `muster serve` in a folder of its own; it can be killed and started again
+//! - [`Agent`] is `muster-agent run`, likewise
+//! - [`Api`] is a client of the HTTP API, signed in as the admin
+//! - [`RawAgent`] speaks the agent protocol by hand, well or badly
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where it fails"
+)]
+
+mod api;
+mod process;
+mod raw_agent;
+
+pub use api::Api;
+pub use process::{Agent, PASSWORD, Server, program};
+pub use raw_agent::{Enrolled, RawAgent, now};
+
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` has something to say, and says it.
+///
+/// # Panics
+/// When that takes longer than 30 seconds.
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what}: not within 30 seconds");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -282,8 +282,8 @@ mod tests {
         Verifier::new(key(1).verifying_key(), Uuid::from_u128(1), NONCE.into())
     }
 
-    fn verdict(order: &Order, signer: &SigningKey, now: DateTime<Utc>) -> Result<(), OrderError> {
-        let signed = Signed::sign(order, signer).unwrap();
+    fn verdict(order: &Order, by: &SigningKey, now: DateTime<Utc>) -> Result<(), OrderError> {
+        let signed = Signed::sign(order, by).unwrap();
         verifier().verify(&signed, Some(now)).map(|_| ())
     }
 

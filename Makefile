@@ -1,0 +1,50 @@
+# The only commands that anyone must know. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+DATA ?= .muster
+# A runner of its own for each test where it is installed, else cargo's.
+TEST := $(shell command -v cargo-nextest >/dev/null && echo "cargo nextest run" || echo "cargo test")
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: run
+run: ## Build Muster, start it with one agent on this machine, and say what to do next
+	cargo build --release -p muster-server -p muster-agent
+	exec target/release/muster quickstart --data-dir $(DATA)
+
+.PHONY: test
+test: prerequisites check ## Install what tests need, then run everything: format, lints, documentation, tests
+	cargo build --workspace --bins
+	$(TEST) --workspace
+
+.PHONY: check
+check: ## Format, lints and documentation, without tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+.PHONY: prerequisites
+prerequisites:
+	@scripts/prerequisites
+
+.PHONY: bench
+bench: ## Measure command round trips against a real server; writes what it found to standard output
+	cargo build --release -p muster-server -p muster-agent
+	cargo bench -p muster-tests
+
+.PHONY: openapi
+openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
+	cargo build -p muster-server
+	target/debug/muster openapi > openapi/openapi.json
+	target/debug/muster openapi --asyncapi > openapi/asyncapi.json
+
+.PHONY: deny
+deny: ## Check licences, sources and doubles of dependencies (needs cargo-deny)
+	cargo deny check
+
+.PHONY: clean
+clean: ## Remove what was built; data in $(DATA) stays
+	cargo clean

@@ -1,0 +1,125 @@
+//! A client of the HTTP API.
+
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{PASSWORD, eventually};
+
+/// A client with a token.
+#[derive(Debug, Clone)]
+pub struct Api {
+    client: Client,
+    base: String,
+    token: String,
+}
+
+impl Api {
+    /// Signs in as the admin.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub async fn sign_in(url: &str) -> Self {
+        let base = format!("{url}/api/v1");
+        let client = Client::new();
+        let login = json!({ "username": "admin", "password": PASSWORD });
+        let answer = client.post(format!("{base}/auth/login")).json(&login).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let answer: Value = answer.json().await.unwrap();
+        let token = answer["access_token"].as_str().unwrap().to_owned();
+        Self { client, base, token }
+    }
+
+    /// The same client with another token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
+    /// A request to `path` beneath `/api/v1`.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
+    }
+
+    /// Asks and expects a good answer.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn get(&self, path: &str) -> Value {
+        read(self.request(Method::GET, path).send().await.unwrap()).await
+    }
+
+    /// Sends and expects a good answer.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        read(self.request(Method::POST, path).json(body).send().await.unwrap()).await
+    }
+
+    /// Sends and answers with the status and the problem's code.
+    ///
+    /// # Panics
+    /// When the server can't be reached.
+    pub async fn problem(&self, method: Method, path: &str, body: &Value) -> (u16, String) {
+        let answer = self.request(method, path).json(body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let problem: Value = answer.json().await.unwrap_or_default();
+        (status, problem["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Makes a customer and an enrollment token that lets any number of machines in.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub async fn enrollment_token(&self, customer: &str) -> String {
+        let customer = self.post("/customers", &json!({ "name": customer })).await;
+        let wish = json!({ "customer_id": customer["id"], "name": "tests", "max_uses": null });
+        let token = self.post("/enrollment-tokens", &wish).await;
+        token["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the agent of that name is connected; answers with its id.
+    ///
+    /// # Panics
+    /// When it does not connect in time.
+    pub async fn connected(&self, name: &str) -> String {
+        eventually("the agent connects", async || {
+            let page = self.get(&format!("/agents?q={name}")).await;
+            let agent = page["items"].as_array()?.first()?.clone();
+            if agent["connection"].is_null() {
+                None
+            } else {
+                Some(agent["id"].as_str()?.to_owned())
+            }
+        })
+        .await
+    }
+
+    /// Queues a command; answers with its id.
+    ///
+    /// # Panics
+    /// When it is not accepted.
+    pub async fn queue(&self, agent: &str, body: &Value) -> String {
+        let accepted = self.post(&format!("/agents/{agent}/commands"), body).await;
+        accepted["command_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a command has ended; answers with it.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn ended(&self, id: &str) -> Value {
+        eventually("the command ends", async || {
+            let command = self.get(&format!("/commands/{id}")).await;
+            let open = ["pending", "running"].contains(&command["status"].as_str()?);
+            if open { None } else { Some(command) }
+        })
+        .await
+    }
+}
+
+async fn read(answer: Response) -> Value {
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert!(status.is_success(), "{status}: {text}");
+    serde_json::from_str(&text).unwrap_or_default()
+}

@@ -1,0 +1,254 @@
+//! The built programs as child processes.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::Api;
+
+/// The admin's password in every test.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// The program `name`, built beside the tests, or in the folder that `MUSTER_PROGRAMS` names.
+///
+/// # Panics
+/// When it was not built.
+pub fn program(name: &str) -> PathBuf {
+    let folder = std::env::var_os("MUSTER_PROGRAMS").map_or_else(
+        || {
+            let own = std::env::current_exe().unwrap();
+            own.ancestors().find(|path| path.join(name).is_file()).unwrap_or(&own).to_owned()
+        },
+        PathBuf::from,
+    );
+    let program = folder.join(name);
+    assert!(program.is_file(), "{name} is not built: run `cargo build --workspace --bins` first");
+    program
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A child whose log is kept, and which ends with the test.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn start(command: &mut Command, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        Self { child }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    fn signal_and_wait(&mut self, signal: Signal) -> std::process::ExitStatus {
+        kill(self.pid(), signal).expect("the program still runs");
+        self.child.wait().unwrap()
+    }
+
+    fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `muster serve`.
+#[derive(Debug)]
+pub struct Server {
+    folder: TempDir,
+    port: u16,
+    settings: Vec<(String, String)>,
+    process: Option<Process>,
+}
+
+impl Server {
+    /// A fresh installation, running.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// A fresh installation with these environment variables, running.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let settings =
+            settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let folder = TempDir::new().unwrap();
+        let mut server = Self { folder, port: free_port(), settings, process: None };
+        server.restart().await;
+        server
+    }
+
+    /// Starts it and waits until it answers; says how long that took.
+    ///
+    /// # Panics
+    /// When it does not answer within 30 seconds.
+    pub async fn restart(&mut self) -> Duration {
+        self.launch();
+        let begun = Instant::now();
+        let url = format!("{}/api/v1/system/health", self.url());
+        loop {
+            match reqwest::get(&url).await {
+                Ok(answer) if answer.status().is_success() => return begun.elapsed(),
+                Ok(_) | Err(_) => {}
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "no answer; log: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn launch(&mut self) {
+        let mut command = Command::new(program("muster"));
+        command
+            .arg("serve")
+            .env("MUSTER_DATA_DIR", self.folder.path().join("data"))
+            .env("MUSTER_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("MUSTER_ADMIN_PASSWORD", PASSWORD)
+            .current_dir(self.folder.path())
+            .envs(self.settings.iter().cloned());
+        self.process = Some(Process::start(&mut command, &self.folder.path().join("log")));
+    }
+
+    /// Kills it with SIGKILL.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        self.process.take().expect("it runs").signal_and_wait(Signal::SIGKILL);
+    }
+
+    /// Ends it gently and says whether it ended well.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stop(&mut self) -> bool {
+        self.process.take().expect("it runs").signal_and_wait(Signal::SIGTERM).success()
+    }
+
+    /// Where it listens, such as `http://127.0.0.1:40123`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where its database is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Its resident memory, in KiB.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resident_kib(&self) -> u64 {
+        self.process.as_ref().expect("it runs").resident_kib()
+    }
+
+    /// A client that is signed in as the admin.
+    pub async fn admin(&self) -> Api {
+        Api::sign_in(&self.url()).await
+    }
+}
+
+/// `muster-agent run`.
+#[derive(Debug)]
+pub struct Agent {
+    folder: TempDir,
+    name: String,
+    server: String,
+    token: String,
+    process: Option<Process>,
+}
+
+impl Agent {
+    /// An agent of that name, enrolled with `token` and running.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(server: &Server, name: &str, token: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let (name, server, token) = (name.to_owned(), server.url(), token.to_owned());
+        let mut agent = Self { folder, name, server, token, process: None };
+        agent.restart();
+        agent
+    }
+
+    /// Starts it again.
+    pub fn restart(&mut self) {
+        let mut command = Command::new(program("muster-agent"));
+        command
+            .arg("run")
+            .args(["--server", &self.server, "--name", &self.name])
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .env("MUSTER_ENROLLMENT_TOKEN", &self.token);
+        self.process = Some(Process::start(&mut command, &self.folder.path().join("log")));
+    }
+
+    /// Kills it with SIGKILL.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        self.process.take().expect("it runs").signal_and_wait(Signal::SIGKILL);
+    }
+
+    /// Ends it gently and says whether it ended well.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stop(&mut self) -> bool {
+        self.process.take().expect("it runs").signal_and_wait(Signal::SIGTERM).success()
+    }
+
+    /// Waits for its end and says its exit code.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn wait(&mut self) -> Option<i32> {
+        let mut process = self.process.take().expect("it runs");
+        process.child.wait().unwrap().code()
+    }
+
+    /// Where it keeps what it must not forget.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
