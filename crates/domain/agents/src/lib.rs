@@ -6,7 +6,7 @@
 //! machines in, [`Agents`] is what people do with them.
 //!
 //! To add something that is known of a machine: give it a field in [`Agent`] or [`SystemInfo`],
-//! a case in the contract suite in [`testing`], and a column by a migration.
+//! a case in the contract suite in `testing`, and a column by a migration.
 #![deny(missing_docs)]
 
 mod agent;
