@@ -81,12 +81,14 @@ pub enum Stored {
     Known(EnrollmentToken),
     /// The key came before with another request.
     Conflict,
+    /// Its customer was deleted meanwhile.
+    NoCustomer,
 }
 
 /// The enrollment tokens.
 #[async_trait]
 pub trait EnrollmentTokenRepository: Send + Sync + std::fmt::Debug {
-    /// Keeps a new token.
+    /// Keeps a new token, if its customer is still there.
     async fn create(
         &self,
         token: EnrollmentToken,

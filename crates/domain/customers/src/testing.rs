@@ -97,6 +97,9 @@ pub async fn token_contract(repository: &dyn EnrollmentTokenRepository) {
     assert_eq!(known, Stored::Known(other.clone()));
     assert_eq!(repository.create(again, once(2)).await.unwrap(), Stored::Conflict);
 
+    let homeless = EnrollmentToken { customer_id: customer(99).id, ..token(14) };
+    assert_eq!(repository.create(homeless, None).await.unwrap(), Stored::NoCustomer);
+
     let scope = TenantScope::one(mine.customer_id);
     assert_eq!(repository.find(&scope, mine.id).await.unwrap(), Some(mine.clone()));
     assert_eq!(repository.find(&scope, other.id).await.unwrap(), None);

@@ -208,6 +208,7 @@ impl EnrollmentTokens {
             Stored::New => Ok(Minted { token, secret }),
             Stored::Known(token) => Ok(Minted { token, secret }),
             Stored::Conflict => Err(CustomersError::KeyReused),
+            Stored::NoCustomer => Err(CustomersError::NotFound),
         }
     }
 

@@ -26,14 +26,17 @@ struct Attempt {
 pub(crate) struct Attempts(Mutex<HashMap<String, Attempt>>);
 
 impl Attempts {
-    /// How long `name` is locked still.
-    pub(crate) fn locked_for(&self, name: &str, now: Timestamp) -> Option<TimeDelta> {
-        let until = self.0.lock().get(name)?.locked_until?;
-        (now < until).then(|| until - now)
-    }
-
-    pub(crate) fn failed(&self, name: &str, now: Timestamp) {
+    /// Counts an attempt as failed before it is made, so that any number of them at the same time
+    /// are no more than one after the other. [`Attempts::succeeded`] takes it back.
+    ///
+    /// # Errors
+    /// How long `name` is locked still; such an attempt must not be made and does not count.
+    pub(crate) fn begin(&self, name: &str, now: Timestamp) -> Result<(), TimeDelta> {
         let mut attempts = self.0.lock();
+        let locked_until = attempts.get(name).and_then(|attempt| attempt.locked_until);
+        if let Some(until) = locked_until.filter(|until| now < *until) {
+            return Err(until - now);
+        }
         if attempts.len() >= MAX_NAMES
             && !attempts.contains_key(name)
             && let Some(oldest) = attempts
@@ -52,6 +55,7 @@ impl Attempts {
             let lock = FIRST_LOCK * 2_i32.pow(doublings);
             attempt.locked_until = Some(now + lock.min(LONGEST_LOCK));
         }
+        Ok(())
     }
 
     pub(crate) fn succeeded(&self, name: &str) {
@@ -68,27 +72,25 @@ mod tests {
     #[test]
     fn five_failures_lock_a_name_and_every_further_five_for_longer() {
         let (attempts, now) = (Attempts::default(), FakeClock::default().now());
-        for _ in 0..4 {
-            attempts.failed("ann", now);
-        }
-        assert_eq!(attempts.locked_for("ann", now), None);
-        attempts.failed("ann", now);
-        assert_eq!(attempts.locked_for("ann", now), Some(FIRST_LOCK));
-        assert_eq!(attempts.locked_for("bob", now), None);
-        assert_eq!(attempts.locked_for("ann", now + FIRST_LOCK), None);
         for _ in 0..5 {
-            attempts.failed("ann", now);
+            assert_eq!(attempts.begin("ann", now), Ok(()));
         }
-        assert_eq!(attempts.locked_for("ann", now), Some(FIRST_LOCK * 2));
+        assert_eq!(attempts.begin("ann", now), Err(FIRST_LOCK));
+        assert_eq!(attempts.begin("bob", now), Ok(()));
+        let later = now + FIRST_LOCK;
+        for _ in 0..5 {
+            assert_eq!(attempts.begin("ann", later), Ok(()));
+        }
+        assert_eq!(attempts.begin("ann", later), Err(FIRST_LOCK * 2));
         attempts.succeeded("ann");
-        assert_eq!(attempts.locked_for("ann", now), None);
+        assert_eq!(attempts.begin("ann", later), Ok(()));
     }
 
     #[test]
     fn no_flood_of_names_fills_the_memory() {
         let (attempts, now) = (Attempts::default(), FakeClock::default().now());
         for n in 0..MAX_NAMES + 10 {
-            attempts.failed(&n.to_string(), now);
+            assert_eq!(attempts.begin(&n.to_string(), now), Ok(()));
         }
         assert_eq!(attempts.0.lock().len(), MAX_NAMES);
     }

@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod attempts;
+mod looks;
 mod ports;
 mod session;
 #[cfg(feature = "testing")]

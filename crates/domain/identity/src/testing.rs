@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use async_trait::async_trait;
 use muster_kernel::testing::{FakeClock, SeededEntropy};
@@ -105,6 +106,16 @@ impl PasswordHasher for FakeHasher {
 
     async fn verify(&self, password: Secret, hash: Option<String>) -> bool {
         self.0.fetch_add(1, Ordering::Relaxed);
+        // As with a real one, others get on while it works.
+        let mut waited = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
         hash.is_some_and(|hash| hash == password.expose())
     }
 }

@@ -1,25 +1,23 @@
 //! Signing in, staying signed in, signing out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
 use muster_kernel::{
     Clock, Entropy, Principal, Role, Secret, SessionId, StorageError, Timestamp, TokenKind, UserId,
 };
-use parking_lot::Mutex;
 
 use crate::attempts::Attempts;
+use crate::looks::Looks;
 use crate::ports::{AccessTokens, Claims, PasswordHasher, SessionRepository, UserRepository};
 use crate::session::{RotateError, SESSION_LIFETIME, Session};
 use crate::user::{Email, Password, User, UserStatus, Username};
 
 /// How long an access token is good.
 pub const ACCESS_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(30);
-/// How long a look at a session is trusted before the next.
-const CACHED_FOR: TimeDelta = TimeDelta::seconds(5);
-/// How many sessions are remembered at a time.
-const MAX_CACHED: usize = 10_000;
+/// How many characters of a login are looked at: more than any name or address has.
+const MAX_LOGIN: usize = 320;
 
 /// Too many failures; the name is locked for this long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,13 +83,13 @@ pub struct IdentityPorts {
 pub struct Identity {
     ports: IdentityPorts,
     attempts: Attempts,
-    cache: Mutex<HashMap<SessionId, (Timestamp, Principal)>>,
+    looks: Looks,
 }
 
 impl Identity {
     /// Made of its ports.
     pub fn new(ports: IdentityPorts) -> Self {
-        Self { ports, attempts: Attempts::default(), cache: Mutex::default() }
+        Self { ports, attempts: Attempts::default(), looks: Looks::default() }
     }
 
     /// Creates the first user, an admin with the name `admin`, if there is no user at all. The
@@ -132,15 +130,12 @@ impl Identity {
     /// [`SignInError`]; an unknown name gets the same answer in the same time as a wrong password.
     pub async fn sign_in(&self, login: &str, password: Secret) -> Result<SignedIn, SignInError> {
         let now = self.ports.clock.now();
-        let canonical = login.trim().to_lowercase();
-        if let Some(rest) = self.attempts.locked_for(&canonical, now) {
-            return Err(Locked(rest).into());
-        }
+        let canonical = login.trim().chars().take(MAX_LOGIN).collect::<String>().to_lowercase();
+        self.attempts.begin(&canonical, now).map_err(Locked)?;
         let user = self.find_by_login(&canonical).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         let right = self.ports.passwords.verify(password, hash).await;
         let Some(user) = user.filter(|_| right) else {
-            self.attempts.failed(&canonical, now);
             return Err(SignInError::WrongCredentials);
         };
         self.attempts.succeeded(&canonical);
@@ -174,7 +169,7 @@ impl Identity {
         let rotated = self.ports.sessions.rotate(refresh_token.hash(), next.hash(), now).await?;
         let (session, outcome) = rotated.ok_or(SessionError::Invalid)?;
         if let Err(error) = outcome {
-            self.cache.lock().remove(&session.id);
+            self.looks.end(session.id);
             if error == RotateError::Reused {
                 tracing::warn!(
                     session.id = %session.id,
@@ -200,12 +195,10 @@ impl Identity {
         let now = self.ports.clock.now();
         let claims = self.ports.access_tokens.verify(access_token, now);
         let claims = claims.ok_or(SessionError::Invalid)?;
-        let cached = self.cache.lock().get(&claims.session_id).cloned();
-        if let Some((looked_at, principal)) = cached
-            && (TimeDelta::zero()..CACHED_FOR).contains(&(now - looked_at))
-        {
+        if let Some(principal) = self.looks.recent(claims.session_id, now) {
             return Ok(principal);
         }
+        let look = self.looks.begin();
         let session = self.ports.sessions.find(claims.session_id).await?;
         let session =
             session.filter(|session| session.is_live(now)).ok_or(SessionError::Invalid)?;
@@ -219,11 +212,7 @@ impl Identity {
             role: user.role,
             tenants: user.tenants(),
         };
-        let mut cache = self.cache.lock();
-        if cache.len() >= MAX_CACHED {
-            cache.clear();
-        }
-        cache.insert(session.id, (now, principal.clone()));
+        self.looks.keep(look, session.id, now, principal.clone());
         Ok(principal)
     }
 
@@ -233,8 +222,8 @@ impl Identity {
     /// When the storage fails.
     pub async fn sign_out(&self, session_id: SessionId) -> Result<(), StorageError> {
         self.ports.sessions.end(session_id, self.ports.clock.now()).await?;
-        // After the write: a look at the session in between must not bring it back.
-        self.cache.lock().remove(&session_id);
+        // After the write: whoever looks from now on sees that it has ended.
+        self.looks.end(session_id);
         Ok(())
     }
 
@@ -312,6 +301,15 @@ mod tests {
         assert!(matches!(answer, Err(SignInError::Locked(_))));
         world.clock.advance(TimeDelta::minutes(15));
         signed_in(&world).await;
+    }
+
+    #[tokio::test]
+    async fn guesses_at_the_same_time_are_no_more_than_one_after_the_other() {
+        let world = world().await;
+        let before = world.hasher_calls();
+        let guess = || world.identity.sign_in("admin", Secret::from_text("wrong"));
+        let _ = tokio::join!(guess(), guess(), guess(), guess(), guess(), guess(), guess());
+        assert_eq!(world.hasher_calls() - before, 5);
     }
 
     #[tokio::test]

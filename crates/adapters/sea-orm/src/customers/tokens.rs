@@ -110,6 +110,11 @@ async fn create(
     token: EnrollmentToken,
     once: Option<Once>,
 ) -> Result<Stored, DatabaseError> {
+    // Within the transaction: a token of a deleted customer would let machines in to nobody.
+    let customer = super::live(token.customer_id);
+    if super::entity::Entity::find().filter(customer).one(transaction).await?.is_none() {
+        return Ok(Stored::NoCustomer);
+    }
     if let Some(once) = once {
         let (id, now) = (token.id.as_uuid(), micros(token.created_at));
         let known = remember(transaction, &once.scope, &once.key, &once.fingerprint, id, now);
