@@ -142,6 +142,20 @@ impl RawAgent {
         self.socket.send(message).await
     }
 
+    /// Sends several frames at once.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub async fn send_all(
+        &mut self,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> Result<(), Error> {
+        for message in messages {
+            self.socket.feed(message).await?;
+        }
+        self.socket.flush().await
+    }
+
     /// The next message of the protocol; `None` when the connection has ended.
     ///
     /// # Panics

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_agents::{Metrics, NetworkInterface, SystemInfo};
+use muster_agents::{AgentProgram, Metrics, NetworkInterface, SystemInfo};
 use muster_commands::{
     Command, Failure, INTERRUPTED, Outcome, OutputBytes, OutputStream, Progress, Report, ShellType,
 };
@@ -23,6 +23,15 @@ pub(crate) fn journal(entries: &[wire::JournalEntry]) -> BTreeMap<CommandId, Pro
         .iter()
         .map(|entry| (CommandId::from_uuid(entry.command_id), progress(entry.progress)))
         .collect()
+}
+
+/// What the agent's program says of itself, cut to the size that enrolment allows.
+pub(crate) fn program(hello: &wire::Hello) -> AgentProgram {
+    let cut = |text: &String| text.chars().filter(|c| !c.is_control()).take(200).collect();
+    AgentProgram {
+        version: cut(&hello.version),
+        capabilities: hello.capabilities.iter().take(64).map(cut).collect(),
+    }
 }
 
 pub(crate) const fn stream(kind: wire::StreamKind) -> OutputStream {
@@ -70,6 +79,9 @@ pub(crate) fn report(finished: &wire::Finished, now: Timestamp) -> Report {
             wire::Outcome::Failed => failure("EXIT_CODE"),
             wire::Outcome::TimedOut => failure("TIMED_OUT"),
             wire::Outcome::Interrupted => failure(INTERRUPTED),
+            wire::Outcome::Refused if finished.failure_code.as_deref() == Some("EXPIRED") => {
+                Outcome::Expired
+            }
             wire::Outcome::Refused => failure("REFUSED"),
         },
         at: now,

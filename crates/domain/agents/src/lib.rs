@@ -20,8 +20,8 @@ mod usecase;
 pub use agent::{Agent, AgentStatus, Metrics, NetworkInterface, ONLINE_FOR, OsType, SystemInfo};
 pub use enrolment::{EnrolError, Enrolled, Enrolment, MachineKey};
 pub use ports::{
-    AgentChange, AgentFilter, AgentRepository, AgentTokens, Connection, Enrol, EnrolCandidate,
-    Presence, RefreshError, StatusCounts,
+    AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentTokens, Connection, Enrol,
+    EnrolCandidate, Presence, RefreshError, StatusCounts,
 };
 pub use registration::{Field, InvalidRegistration, Registration, RegistrationRequest, Tags};
 pub use usecase::{AgentView, Agents, AgentsError};

@@ -37,6 +37,14 @@ pub struct AgentChange {
     pub notes: Option<String>,
 }
 
+/// What an agent's program says of itself when it connects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of Agent")]
+pub struct AgentProgram {
+    pub version: String,
+    pub capabilities: Vec<String>,
+}
+
 /// How many agents can and can't be reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -91,6 +99,15 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
         info: SystemInfo,
         now: Timestamp,
     ) -> Result<(), StorageError>;
+
+    /// Keeps that the agent connected at `now`, and what its program says of itself; says whether
+    /// the agent still exists.
+    async fn record_connected(
+        &self,
+        id: AgentId,
+        program: AgentProgram,
+        now: Timestamp,
+    ) -> Result<bool, StorageError>;
 
     /// Keeps that these agents were seen at `now`, in one write, and answers with those of them
     /// that no longer exist.

@@ -1,5 +1,10 @@
 //! A registry and a presence in memory, and the contract that every registry keeps.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where it fails"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,9 +17,9 @@ use muster_kernel::{
 use parking_lot::Mutex;
 
 use crate::{
-    Agent, AgentChange, AgentFilter, AgentRepository, AgentStatus, AgentTokens, Connection, Enrol,
-    EnrolCandidate, EnrolError, ONLINE_FOR, OsType, Presence, RefreshError, Registration,
-    RegistrationRequest, StatusCounts, SystemInfo, Tags,
+    Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentStatus, AgentTokens,
+    Connection, Enrol, EnrolCandidate, EnrolError, ONLINE_FOR, OsType, Presence, RefreshError,
+    Registration, RegistrationRequest, StatusCounts, SystemInfo, Tags,
 };
 
 /// A registry in memory. Every enrollment token that was [allowed](Self::allow) is good for ever.
@@ -135,6 +140,20 @@ impl AgentRepository for FakeAgents {
             agent.updated_at = now;
         }
         Ok(())
+    }
+
+    async fn record_connected(
+        &self,
+        id: AgentId,
+        program: AgentProgram,
+        now: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let mut rows = self.rows.lock();
+        let Some((agent, _)) = rows.get_mut(&id) else { return Ok(false) };
+        agent.version = Some(program.version);
+        agent.capabilities = program.capabilities;
+        agent.last_seen = Some(now);
+        Ok(true)
     }
 
     async fn record_seen(
@@ -389,6 +408,11 @@ async fn changes_and_reports_are_kept<R: AgentRepository + Enrol>(
     let info = example_info(clock.now());
     registry.record_system_info(id, info.clone(), clock.now()).await.unwrap();
     let found = registry.find(&TenantScope::All, id).await.unwrap().unwrap();
+    let program = AgentProgram { version: "9.9".into(), capabilities: vec!["shell:sh".into()] };
+    assert!(registry.record_connected(id, program.clone(), clock.now()).await.unwrap());
+    let newer = AgentFilter { version: Some("9.9".into()), ..AgentFilter::default() };
+    let page = registry.list(&TenantScope::All, &newer, &PageRequest::default()).await.unwrap();
+    assert_eq!((page.total, &page.items[0].capabilities), (1, &program.capabilities));
     assert_eq!((changed.unwrap().hostname, found.hostname), ("changed".into(), "changed".into()));
     assert_eq!((found.tags, found.notes.as_deref()), (tags, Some("under the desk")));
     assert_eq!(found.system_info, Some(info));
@@ -407,6 +431,8 @@ async fn a_deleted_agent_is_gone<R: AgentRepository + AgentTokens + Enrol>(
     assert_eq!(AgentTokens::find(registry, doomed.agent_token).await.unwrap(), None);
     assert!(!registry.delete(&TenantScope::All, id, clock.now()).await.unwrap());
     assert_eq!(registry.record_seen(vec![id], clock.now()).await.unwrap(), [id]);
+    let program = AgentProgram { version: "1".into(), capabilities: Vec::new() };
+    assert!(!registry.record_connected(id, program, clock.now()).await.unwrap());
     let back = candidate("doomed", Some("m-9"), clock, entropy);
     assert_ne!(registry.enrol(token, back).await.unwrap(), id, "ids are not used again");
 }

@@ -99,7 +99,7 @@ impl AgentChannel {
     }
 
     /// The agent's oldest commands that nobody had yet, at most `room`, recorded as dispatched:
-    /// they are to be sent now.
+    /// they are to be sent now. The second value says whether there may be more.
     ///
     /// # Errors
     /// When the storage fails.
@@ -107,7 +107,7 @@ impl AgentChannel {
         &self,
         agent_id: AgentId,
         room: usize,
-    ) -> Result<Vec<Arc<Command>>, StorageError> {
+    ) -> Result<(Vec<Arc<Command>>, bool), StorageError> {
         let waiting = self.archive.backlog(agent_id, room).await?;
         let at = self.clock.now();
         let dispatches = waiting.iter().map(|command| {
@@ -116,7 +116,9 @@ impl AgentChannel {
         let recorded = try_join_all(dispatches.collect::<Vec<_>>()).await?;
         // One that was cancelled or expired in between has ended and stays.
         let live = |command: &Arc<Command>| !command.status().is_end();
-        Ok(recorded.into_iter().flatten().map(|recorded| recorded.command).filter(live).collect())
+        let more = waiting.len() == room;
+        let commands = recorded.into_iter().flatten().map(|recorded| recorded.command);
+        Ok((commands.filter(live).collect(), more))
     }
 }
 

@@ -56,7 +56,7 @@ pub enum Event {
 /// The agent's word on how a command ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// How. An agent never reports [`Outcome::Expired`]; it refuses, with a failure code.
+    /// How.
     pub outcome: Outcome,
     /// When the server learnt of it.
     pub at: Timestamp,
@@ -179,6 +179,10 @@ impl Command {
             execution_time: report.execution_time,
             written: report.written,
         };
+        // A second word on what expired counts only if it says something else.
+        if self.end().is_some_and(|known| known.outcome == end.outcome) {
+            return false;
+        }
         self.state = State::Ended { started_at: self.started_at(), end };
         true
     }
@@ -211,7 +215,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn event() -> impl Strategy<Value = Event> {
-        (0..8_u8, 0..100_i64).prop_map(|(kind, seconds)| {
+        (0..9_u8, 0..100_i64).prop_map(|(kind, seconds)| {
             let at = noon() + TimeDelta::seconds(seconds);
             match kind {
                 0 => Event::Dispatched { at },
@@ -221,6 +225,7 @@ mod tests {
                 4 => Event::CancelRequested { at },
                 5 => Event::Lost { at },
                 6 => Event::Expired { at },
+                7 => Event::Finished(Report { outcome: Outcome::Expired, ..completed(at) }),
                 _ => Event::AgentRemoved { at },
             }
         })

@@ -349,10 +349,13 @@ impl Live {
             let Some(command) = self.waiting.pop_front() else { break };
             self.deliver(command).await?;
         }
-        let room = MAX_UNFINISHED_COMMANDS.saturating_sub(self.unfinished.len());
-        if self.more && room > 0 {
-            let commands = self.ports.channel.next(self.agent_id, room).await?;
-            self.more = commands.len() == room;
+        loop {
+            let room = MAX_UNFINISHED_COMMANDS.saturating_sub(self.unfinished.len());
+            if !self.more || room == 0 {
+                break;
+            }
+            let (commands, more) = self.ports.channel.next(self.agent_id, room).await?;
+            self.more = more;
             for command in commands {
                 self.deliver(command).await?;
             }

@@ -150,9 +150,10 @@ impl Session {
                 "the agent's clock is off; it goes by the server's"
             );
         }
-        match ports.agents.record_seen(vec![*agent_id], now).await {
-            Ok(gone) if gone.is_empty() => {}
-            Ok(_) => return End::Told(CloseReason::Removed),
+        let program = translate::program(&hello);
+        match ports.agents.record_connected(*agent_id, program, now).await {
+            Ok(true) => {}
+            Ok(false) => return End::Told(CloseReason::Removed),
             Err(error) => return error.into(),
         }
         let (sender, instructions) = mpsc::unbounded_channel();

@@ -6,8 +6,8 @@ pub(crate) mod entity;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_agents::{
-    Agent, AgentChange, AgentFilter, AgentRepository, AgentStatus, AgentTokens, ONLINE_FOR,
-    StatusCounts, SystemInfo,
+    Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentStatus, AgentTokens,
+    ONLINE_FOR, StatusCounts, SystemInfo,
 };
 use muster_kernel::{
     AgentId, Cursor, CustomerId, Page, PageRequest, StorageError, TenantScope, Timestamp, TokenHash,
@@ -204,6 +204,29 @@ impl AgentRepository for SeaAgents {
                     .exec(transaction)
                     .await?;
                 Ok::<_, DatabaseError>(())
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+
+    async fn record_connected(
+        &self,
+        id: AgentId,
+        program: AgentProgram,
+        now: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let write = self.database.write(move |transaction| {
+            async move {
+                let updated = Entity::update_many()
+                    .col_expr(Column::Version, Expr::value(program.version))
+                    .col_expr(Column::Capabilities, Expr::value(json(&program.capabilities)))
+                    .col_expr(Column::LastSeen, Expr::value(micros(now)))
+                    .filter(Column::Id.eq(id.as_uuid()))
+                    .filter(Column::DeletedAt.is_null())
+                    .exec(transaction)
+                    .await?;
+                Ok::<_, DatabaseError>(updated.rows_affected == 1)
             }
             .boxed()
         });

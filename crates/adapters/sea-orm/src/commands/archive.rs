@@ -94,19 +94,23 @@ impl CommandArchive for SeaCommands {
         let of_stream = Entity::find()
             .filter(Column::CommandId.eq(id.as_uuid()))
             .filter(Column::Stream.eq(stream_number(stream)));
-        // The first piece may begin before `from`.
-        let first: Option<i64> = of_stream
-            .clone()
-            .select_only()
-            .column(Column::ByteOffset)
-            .filter(Column::ByteOffset.lte(count(from)))
-            .order_by_desc(Column::ByteOffset)
-            .limit(1)
-            .into_tuple()
-            .one(self.database.reader())
-            .await
-            .map_err(reading)?;
-        let Some(mut next) = first else { return Ok(Vec::new()) };
+        let mut next = 0;
+        if from > 0 {
+            // The first piece may begin before `from`.
+            let first: Option<i64> = of_stream
+                .clone()
+                .select_only()
+                .column(Column::ByteOffset)
+                .filter(Column::ByteOffset.lte(count(from)))
+                .order_by_desc(Column::ByteOffset)
+                .limit(1)
+                .into_tuple()
+                .one(self.database.reader())
+                .await
+                .map_err(reading)?;
+            let Some(first) = first else { return Ok(Vec::new()) };
+            next = first;
+        }
         let mut chunks = Vec::new();
         let mut together = 0;
         loop {
@@ -118,7 +122,8 @@ impl CommandArchive for SeaCommands {
                 .all(self.database.reader())
                 .await
                 .map_err(reading)?;
-            let last = rows.last().map(|row| row.byte_offset);
+            let whole_page = u64::try_from(rows.len()).is_ok_and(|rows| rows == CHUNKS_AT_ONCE);
+            let last = rows.last().map(|row| row.byte_offset).filter(|_| whole_page);
             for row in rows {
                 if together >= enough {
                     return Ok(chunks);
