@@ -25,38 +25,58 @@ const CUSTOMER: &str = "This machine";
 
 /// Runs both until a signal ends them.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
-    logging::start(config.log_format);
+    logging::start(config.log_format)?;
     let program = agent_program()?;
+    let listener = serve::listen(config.listen)?;
     let wired = wire(&config).await?;
+    // At once: whatever goes wrong from here on, nobody would ever learn it.
+    serve::show_first_password(&wired)?;
     let state = wired.state.clone();
     let first_password = wired.first_password.clone();
     let stop = CancellationToken::new();
-    let serving = serve::run(&config, wired, stop.clone());
-    let beside = async {
-        let data_dir = config.data_dir.join("agent");
-        let token = if data_dir.join("identity.json").exists() {
-            None
-        } else {
-            Some(enrollment_token(&state).await?)
-        };
-        let mut agent = start_agent(&program, &config, &data_dir, token)?;
-        let outcome = tokio::select! {
-            outcome = introduce(&config, &state, first_password) => match outcome {
-                Ok(()) => tokio::select! {
-                    ended = agent.wait() => Err(anyhow::anyhow!("the agent ended: {}", ended?)),
-                    () = stop.cancelled() => Ok(()),
-                },
-                Err(error) => Err(error),
-            },
-            ended = agent.wait() => Err(anyhow::anyhow!("the agent ended: {}", ended?)),
-            () = stop.cancelled() => Ok(()),
-        };
+    // Whichever ends first, well or not, ends the other.
+    let serving = async {
+        let served = serve::run(listener, wired, stop.clone()).await;
         stop.cancel();
-        end(&mut agent).await;
+        served
+    };
+    let beside = async {
+        let outcome = run_agent(&program, &config, &state, first_password, &stop).await;
+        stop.cancel();
         outcome
     };
     let (served, beside) = tokio::join!(serving, beside);
     served.and(beside)
+}
+
+/// Starts the agent, says what to do with it and stays with it until `stop`.
+async fn run_agent(
+    program: &Path,
+    config: &Config,
+    state: &AppState,
+    first_password: Option<Secret>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let data_dir = config.data_dir.join("agent");
+    let token = if data_dir.join("identity.json").exists() {
+        None
+    } else {
+        Some(enrollment_token(state).await?)
+    };
+    let mut agent = start_agent(program, config, &data_dir, token)?;
+    let introduced = async {
+        introduce(config, state, first_password).await?;
+        stop.cancelled().await;
+        anyhow::Ok(())
+    };
+    let outcome = tokio::select! {
+        outcome = introduced => outcome,
+        ended = agent.wait() => Err(anyhow::anyhow!("the agent ended: {}", ended?)),
+        () = stop.cancelled() => Ok(()),
+    };
+    stop.cancel();
+    end(&mut agent).await;
+    outcome
 }
 
 /// `muster-agent`, which stands beside this program.
@@ -140,12 +160,9 @@ async fn introduce(
     };
     let mut out = std::io::stdout();
     writeln!(out, "\nMuster runs at {url}, its API is described at {url}/docs")?;
-    let shown = if first_password.is_some() {
-        format!("Sign in as admin with the password {password} (shown this once)")
-    } else {
-        "Sign in as admin with the password that the first start showed".to_owned()
-    };
-    writeln!(out, "{shown}")?;
+    if first_password.is_none() {
+        writeln!(out, "Sign in as admin with the password that the first start showed")?;
+    }
     writeln!(out, "The agent {} ({}) is online. Run a command on it:\n", agent.hostname, agent.id)?;
     writeln!(
         out,

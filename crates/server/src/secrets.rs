@@ -7,16 +7,32 @@ use std::path::Path;
 use anyhow::Context;
 use muster_crypto::{MasterKey, OsEntropy};
 
-/// Makes the data folder, for its owner only.
+/// Makes the data folder, for its owner only. One that others read and that holds other things is
+/// left as it is: closing it could take more from them than Muster's data.
 pub(crate) fn prepare_data_dir(path: &Path) -> anyhow::Result<()> {
     let doing = || format!("MUSTER_DATA_DIR: making {}", path.display());
     fs::create_dir_all(path).with_context(doing)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
+        let open = fs::metadata(path).with_context(doing)?.permissions().mode() & 0o077 != 0;
+        if open && !is_ours(path).with_context(doing)? {
+            anyhow::bail!(
+                "MUSTER_DATA_DIR: {} holds other things and others may read it; name a folder of \
+                 Muster's own, or close it with chmod 700",
+                path.display()
+            );
+        }
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).with_context(doing)?;
     }
     Ok(())
+}
+
+/// Whether a folder is empty or has Muster's data in it.
+#[cfg(unix)]
+fn is_ours(path: &Path) -> std::io::Result<bool> {
+    let known = ["secret.key", "muster.db"].iter().any(|name| path.join(name).exists());
+    Ok(known || fs::read_dir(path)?.next().is_none())
 }
 
 /// The key in the data folder; the first start draws it.
@@ -54,6 +70,11 @@ fn write_once(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         other => other,
     };
     fs::remove_file(&unfinished)?;
+    // A name is durable with its folder: agents pin what follows from this key.
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        fs::File::open(folder)?.sync_all()?;
+    }
     linked
 }
 
@@ -80,6 +101,22 @@ mod tests {
         master_key(&data).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&data), mode(&data.join("secret.key"))), (0o700, 0o600));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_is_somebody_elses_too_is_refused_and_not_closed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(folder.path().join("other"), "").unwrap();
+        let refusal = prepare_data_dir(folder.path()).unwrap_err().to_string();
+        assert!(refusal.contains("MUSTER_DATA_DIR"), "{refusal}");
+        let mode = || fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o755);
+        fs::write(folder.path().join("muster.db"), "").unwrap();
+        prepare_data_dir(folder.path()).unwrap();
+        assert_eq!(mode(), 0o700, "what is Muster's is closed again");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::dev::{Extensions, Server, ServerHandle};
@@ -9,8 +10,9 @@ use actix_web::middleware::{Compress, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, bail};
+use tokio::net::TcpSocket;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing_actix_web::TracingLogger;
 
 use crate::config::Config;
@@ -20,17 +22,34 @@ use crate::wiring::{Wired, wire};
 
 /// How long requests under way may take to end.
 const DRAIN_SECONDS: u64 = 20;
+/// Connections that may wait to be accepted: after a restart all agents come back at once.
+const BACKLOG: u32 = 1024;
 
 /// Runs the server until a signal ends it.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
-    logging::start(config.log_format);
+    logging::start(config.log_format)?;
+    let listener = listen(config.listen)?;
     let wired = wire(&config).await?;
     show_first_password(&wired)?;
-    run(&config, wired, CancellationToken::new()).await
+    run(listener, wired, CancellationToken::new()).await
+}
+
+/// Takes the address. It comes before everything that changes something: a start that can't
+/// succeed leaves nothing behind. Who connects meanwhile waits to be accepted.
+pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Connections of a process before this one may linger. (Windows would share the address.)
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    listen().with_context(|| format!("MUSTER_LISTEN: listening on {address}"))
 }
 
 /// The first admin's password goes to whoever started the server, and not into the log.
-fn show_first_password(wired: &Wired) -> anyhow::Result<()> {
+pub(crate) fn show_first_password(wired: &Wired) -> anyhow::Result<()> {
     let Some(password) = &wired.first_password else { return Ok(()) };
     let mut out = std::io::stdout();
     writeln!(out, "The first admin: user name admin, password {}", password.expose())?;
@@ -40,7 +59,7 @@ fn show_first_password(wired: &Wired) -> anyhow::Result<()> {
 
 /// Serves until a signal comes or `stop` is cancelled.
 pub(crate) async fn run(
-    config: &Config,
+    listener: TcpListener,
     wired: Wired,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -59,8 +78,8 @@ pub(crate) async fn run(
     .shutdown_timeout(DRAIN_SECONDS)
     .client_request_timeout(Duration::from_secs(30))
     .disable_signals()
-    .bind(config.listen)
-    .with_context(|| format!("MUSTER_LISTEN: listening on {}", config.listen))?;
+    .listen(listener)
+    .context("serving")?;
     let addresses = server.addrs();
     let server = server.run();
     let handle = server.handle();
@@ -68,18 +87,28 @@ pub(crate) async fn run(
         tracing::info!(server.address = %address, "muster is listening");
     }
 
-    let tasks = TaskTracker::new();
+    let mut tasks = JoinSet::new();
     tasks.spawn(jobs::sweep(sweep, stop.clone()));
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
-    tasks.close();
     let serving = tokio::spawn(until_ended(server));
+    let mut outcome = Ok(());
     tokio::select! {
+        // In this order: jobs also end because of `stop`.
+        biased;
         () = signal() => tracing::info!("a signal came; draining, a second one ends at once"),
         () = stop.cancelled() => {}
+        // A server that no longer does all of its work had better be started again.
+        ended = tasks.join_next() => outcome = job_ended(ended),
     }
     stop.cancel();
     connections.close_all();
-    drain(handle, serving, tasks).await
+    outcome.and(drain(handle, serving, tasks).await)
+}
+
+/// What it means that a job ended before it was told to.
+fn job_ended(ended: Option<Result<(), JoinError>>) -> anyhow::Result<()> {
+    ended.transpose().context("a background job died")?;
+    bail!("a background job ended by itself")
 }
 
 /// Small frames leave at once: held back until the last was acknowledged, each would cost an agent
@@ -97,16 +126,22 @@ async fn until_ended(server: Server) -> std::io::Result<()> {
 
 async fn drain(
     handle: ServerHandle,
-    serving: tokio::task::JoinHandle<std::io::Result<()>>,
-    tasks: TaskTracker,
+    serving: JoinHandle<std::io::Result<()>>,
+    mut tasks: JoinSet<()>,
 ) -> anyhow::Result<()> {
     let drained = async {
         handle.stop(true).await;
-        tasks.wait().await;
+        while let Some(ended) = tasks.join_next().await {
+            ended.context("a background job died")?;
+        }
+        anyhow::Ok(())
     };
     let deadline = Duration::from_secs(DRAIN_SECONDS + 10);
     tokio::select! {
-        () = drained => tracing::info!("drained; good bye"),
+        drained = drained => {
+            drained?;
+            tracing::info!("drained; good bye");
+        }
         () = signal() => bail!("a second signal came; what was under way is cut off"),
         () = tokio::time::sleep(deadline) => bail!("draining took too long; cut off"),
     }

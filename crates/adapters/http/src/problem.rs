@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use muster_kernel::{Denied, ProblemCode, StorageError};
 use serde::Serialize;
@@ -51,6 +51,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     retry_after: Option<u64>,
+    allow: Option<String>,
 }
 
 impl fmt::Display for Problem {
@@ -64,7 +65,7 @@ impl Error for Problem {}
 impl Problem {
     /// A problem; `detail` says what to do about it.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None }
+        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None }
     }
 
     /// A body that can be read and breaks a rule at `pointer`.
@@ -79,6 +80,12 @@ impl Problem {
     /// The client may try again after this many seconds.
     pub(crate) const fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The path takes `methods` and no other.
+    pub(crate) fn allow(mut self, methods: &[&str]) -> Self {
+        self.allow = Some(methods.join(", ").to_ascii_uppercase());
         self
     }
 
@@ -112,12 +119,17 @@ impl Problem {
 
     /// The whole answer.
     pub(crate) fn respond(&self, request_id: Option<&str>) -> HttpResponse {
-        let mut response = HttpResponse::build(status(self.code));
+        let status = status(self.code);
+        let mut response = HttpResponse::build(status);
         response.content_type("application/problem+json");
         if let Some(seconds) = self.retry_after {
             response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
-        if self.code == ProblemCode::Unauthenticated {
+        if let Some(methods) = &self.allow {
+            response.insert_header((ALLOW, methods.as_str()));
+        }
+        // Every 401 names the scheme, whatever its code: RFC 9110, 15.5.2.
+        if status == StatusCode::UNAUTHORIZED {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
         response.body(self.document(request_id))
@@ -192,5 +204,29 @@ const fn status(code: ProblemCode) -> StatusCode {
         ProblemCode::ProtocolUnsupported => StatusCode::UPGRADE_REQUIRED,
         ProblemCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ProblemCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_401_says_which_credential_is_expected_and_nothing_else_does() {
+        for code in ProblemCode::ALL {
+            let answer = Problem::new(*code, "why").respond(Some("r1"));
+            let named = answer.headers().contains_key(WWW_AUTHENTICATE);
+            assert_eq!(named, answer.status() == StatusCode::UNAUTHORIZED, "{code}");
+        }
+    }
+
+    #[test]
+    fn every_code_is_an_error_with_a_title() {
+        for code in ProblemCode::ALL {
+            let status = status(*code);
+            assert!(status.is_client_error() || status.is_server_error(), "{code}: {status}");
+            let document = Problem::new(*code, "why").document(None);
+            assert!(!document.contains("\"title\":\"Error\""), "{document}");
+        }
     }
 }

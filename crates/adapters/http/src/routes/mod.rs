@@ -28,7 +28,9 @@ macro_rules! routes {
             $(config.service(
                 web::resource($path)
                     $(.route(web::$method().to($handler)))+
-                    .default_service(web::to(method_not_allowed)),
+                    .default_service(web::to(async || {
+                        method_not_allowed(&[$(stringify!($method)),+])
+                    })),
             );)+
         }
     };
@@ -173,9 +175,9 @@ pub(crate) async fn not_found() -> impl Responder {
     Err::<&str, _>(Problem::new(ProblemCode::NotFound, "there is no such path; see /docs"))
 }
 
-async fn method_not_allowed() -> impl Responder {
+fn method_not_allowed(allowed: &[&str]) -> Result<&'static str, Problem> {
     let detail = "the path exists and does not take this method; see /docs";
-    Err::<&str, _>(Problem::new(ProblemCode::MethodNotAllowed, detail))
+    Err(Problem::new(ProblemCode::MethodNotAllowed, detail).allow(allowed))
 }
 
 #[cfg(test)]
@@ -200,6 +202,17 @@ mod tests {
         let mounted: BTreeSet<_> =
             ROUTES.iter().map(|(method, path)| ((*method).into(), (*path).into())).collect();
         assert_eq!(documented(), mounted);
+    }
+
+    #[actix_web::test]
+    async fn a_wrong_method_is_told_the_right_ones() {
+        use actix_web::http::{StatusCode, header::ALLOW};
+        use actix_web::test::{TestRequest, call_service, init_service};
+        let app = init_service(actix_web::App::new().configure(configure)).await;
+        let request = TestRequest::patch().uri("/customers").to_request();
+        let answer = call_service(&app, request).await;
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.headers().get(ALLOW).unwrap(), "GET, POST");
     }
 
     #[test]
