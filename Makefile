@@ -17,7 +17,7 @@ run: ## Build Muster, start it with one agent on this machine, and say what to d
 
 .PHONY: test
 test: prerequisites check ## Install what tests need, then run everything: format, lints, documentation, tests
-	cargo build --workspace --bins
+	cargo build --workspace --all-targets
 	$(TEST) --workspace
 
 .PHONY: check

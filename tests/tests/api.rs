@@ -173,6 +173,10 @@ async fn bad_input_gets_a_problem_that_says_what_to_do() {
         let (status, code) =
             api.problem(Method::GET, &format!("/agents?{query}"), &json!({})).await;
         assert_eq!((status, code.as_str()), (400, "MALFORMED_REQUEST"), "{query}");
+        let answer = api.request(Method::GET, &format!("/agents?{query}")).send().await.unwrap();
+        let (name, _) = query.split_once('=').unwrap();
+        let detail = answer.json::<Value>().await.unwrap()["detail"].to_string();
+        assert!(detail.contains(name), "{query}: {detail}");
     }
     assert_eq!(api.get(&path).await["total"], 0, "nothing of all that became a command");
     assert!(!server.log().contains("panicked"));
@@ -260,7 +264,9 @@ async fn the_api_has_an_alias_and_its_documentation_comes_from_here() {
         answer.text().await.unwrap()
     };
     assert!(text("/api/health").await.contains("healthy"));
-    assert!(text("/docs/").await.contains("swagger-ui"));
+    for path in ["/", "/docs", "/docs/"] {
+        assert!(text(path).await.contains("swagger-ui"), "{path}");
+    }
     assert!(text("/openapi.json").await.contains("\"openapi\":\"3.1.0\""));
     let redoc = text("/redoc").await;
     assert!(redoc.contains("redoc.standalone.js") && !redoc.contains("https://"), "{redoc}");

@@ -240,3 +240,17 @@ async fn what_a_killed_agent_was_doing_is_reported_as_interrupted_and_not_done_a
     let left = world.run(&json!({ "command": "pgrep -fc 'sleep [6]543'" })).await;
     assert_eq!(left["output"], "0\n", "what it left running was ended");
 }
+
+#[tokio::test]
+async fn somebody_who_listens_does_not_hold_up_a_shutdown() {
+    let mut world = world().await;
+    let id = world.api.queue(&world.id, &json!({ "command": "echo begun; sleep 30" })).await;
+    let path = format!("/commands/{id}/output");
+    let request = world.api.request(Method::GET, &path).header("Accept", "text/event-stream");
+    let mut answer = request.send().await.unwrap();
+    let first = answer.chunk().await.unwrap().unwrap();
+    assert!(first.starts_with(b"id: 6-0\nevent: output\n"), "{first:?}");
+    let begun = Instant::now();
+    assert!(world.server.stop(), "{}", world.server.log());
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use chrono::{DateTime, Utc};
+use chrono::TimeDelta;
 use futures_util::{SinkExt, StreamExt};
 use muster_protocol::{
     Accepted, AgentMessage, DEAD_AFTER_SECONDS, ErrorMessage, Execute, Heartbeat, Hello,
@@ -170,6 +170,10 @@ impl Connection {
     /// Serves until the connection ends; the error says why.
     pub(crate) async fn serve(mut self) -> anyhow::Result<()> {
         let mut news = self.agent.engine.listen();
+        // What began while nobody was connected is news to the server.
+        for id in self.sending.keys().copied().collect::<Vec<_>>() {
+            self.say_started(id).await?;
+        }
         self.send_system_info().await?;
         let every = Duration::from_secs(self.settings.heartbeat_interval.clamp(1, 3600));
         let mut heartbeat = tokio::time::interval(every);
@@ -316,10 +320,7 @@ impl Connection {
             News::Accepted(command_id) => {
                 say(&mut self.socket, &AgentMessage::Accepted(Accepted { command_id })).await
             }
-            News::Started { id, pid } => {
-                let started = Started { command_id: id, pid, started_at: self.now() };
-                say(&mut self.socket, &AgentMessage::Started(started)).await
-            }
+            News::Started(id) => self.say_started(id).await,
             News::More(id) => {
                 self.queue(id);
                 Ok(())
@@ -327,8 +328,12 @@ impl Connection {
         }
     }
 
-    fn now(&self) -> DateTime<Utc> {
-        self.time.now()
+    async fn say_started(&mut self, id: Uuid) -> anyhow::Result<()> {
+        let started = self.agent.engine.task(id).and_then(|task| task.started());
+        let Some((pid, ago)) = started else { return Ok(()) };
+        let ago = TimeDelta::from_std(ago).unwrap_or_default();
+        let started = Started { command_id: id, pid, started_at: self.time.now() - ago };
+        say(&mut self.socket, &AgentMessage::Started(started)).await
     }
 
     fn register(&mut self, id: Uuid, stream_id: u32, stdout: u64, stderr: u64) {

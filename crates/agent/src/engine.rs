@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use muster_protocol::{
@@ -31,7 +31,7 @@ pub(crate) enum News {
     /// The command is in the journal.
     Accepted(Uuid),
     /// Its process runs.
-    Started { id: Uuid, pid: u32 },
+    Started(Uuid),
     /// It wrote something, or ended.
     More(Uuid),
 }
@@ -43,6 +43,7 @@ pub(crate) struct Task {
     pub(crate) stdout: Arc<Spool>,
     pub(crate) stderr: Arc<Spool>,
     finished: OnceLock<Finished>,
+    started: OnceLock<(u32, Instant)>,
     cancelled: CancellationToken,
     /// Whether the connection was told of more and has not looked yet.
     told: AtomicBool,
@@ -52,6 +53,11 @@ impl Task {
     /// How it ended, once that is in the journal.
     pub(crate) fn finished(&self) -> Option<&Finished> {
         self.finished.get()
+    }
+
+    /// Its process's id and how long ago it was started, once it was.
+    pub(crate) fn started(&self) -> Option<(u32, Duration)> {
+        self.started.get().map(|(pid, at)| (*pid, at.elapsed()))
     }
 
     /// The connection looks now: what is written from here on is news again.
@@ -146,6 +152,7 @@ impl Engine {
             stdout: Arc::new(Spool::open(&self.folder, id, StreamKind::Stdout)?),
             stderr: Arc::new(Spool::open(&self.folder, id, StreamKind::Stderr)?),
             finished: OnceLock::new(),
+            started: OnceLock::new(),
             cancelled: self.stopping.child_token(),
             told: AtomicBool::new(false),
         })
@@ -231,7 +238,10 @@ impl Engine {
             let (stdout, stderr) = (Arc::clone(&task.stdout), Arc::clone(&task.stderr));
             let output = Output { stdout, stderr, limit };
             let (engine, writer) = (Arc::clone(&self), Arc::clone(&task));
-            let started = |pid| self.tell(News::Started { id, pid });
+            let started = |pid| {
+                let _ = task.started.set((pid, Instant::now()));
+                self.tell(News::Started(id));
+            };
             let wrote = move || engine.tell_more(&writer);
             executor::run(&execute, &output, &stops, started, wrote).await
         };

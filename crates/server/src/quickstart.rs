@@ -33,10 +33,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     serve::show_first_password(&wired)?;
     let state = wired.state.clone();
     let first_password = wired.first_password.clone();
-    let stop = CancellationToken::new();
+    let stop = wired.stop.clone();
     // Whichever ends first, well or not, ends the other.
     let serving = async {
-        let served = serve::run(listener, wired, stop.clone()).await;
+        let served = serve::run(listener, wired).await;
         stop.cancel();
         served
     };

@@ -12,7 +12,6 @@ use actix_web::{App, HttpServer};
 use anyhow::{Context, bail};
 use tokio::net::TcpSocket;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
 
 use crate::config::Config;
@@ -31,7 +30,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = listen(config.listen)?;
     let wired = wire(&config).await?;
     show_first_password(&wired)?;
-    run(listener, wired, CancellationToken::new()).await
+    run(listener, wired).await
 }
 
 /// Takes the address. It comes before everything that changes something: a start that can't
@@ -57,13 +56,9 @@ pub(crate) fn show_first_password(wired: &Wired) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Serves until a signal comes or `stop` is cancelled.
-pub(crate) async fn run(
-    listener: TcpListener,
-    wired: Wired,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let Wired { state, socket, connections, agents, sweep, .. } = wired;
+/// Serves until a signal comes or `wired.stop` is cancelled.
+pub(crate) async fn run(listener: TcpListener, wired: Wired) -> anyhow::Result<()> {
+    let Wired { state, socket, connections, agents, sweep, stop, .. } = wired;
     let server = HttpServer::new(move || {
         let (state, socket) = (state.clone(), socket.clone());
         App::new()

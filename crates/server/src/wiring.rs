@@ -20,6 +20,8 @@ use muster_sea_orm::{
     Database, SeaAgents, SeaCommands, SeaCustomers, SeaEnrollmentTokens, SeaIdentity,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::config::Config;
 use crate::secrets;
 
@@ -30,6 +32,8 @@ pub(crate) struct Wired {
     pub(crate) connections: Connections,
     pub(crate) agents: Arc<SeaAgents>,
     pub(crate) sweep: Sweep,
+    /// Ends everything.
+    pub(crate) stop: CancellationToken,
     /// The first admin's password, when this is the first start.
     pub(crate) first_password: Option<Secret>,
 }
@@ -68,6 +72,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         },
         config.limits,
     );
+    let stop = CancellationToken::new();
     let tokens = Arc::new(SeaEnrollmentTokens::new(database));
     let state = AppState {
         identity,
@@ -86,6 +91,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         output_limit: usize::try_from(config.output_limit).unwrap_or(usize::MAX),
         started_at: clock.now(),
         clock: clock.clone(),
+        closing: stop.clone(),
     };
     let socket = AgentSocket::new(AgentSocketPorts {
         tokens: agents.clone(),
@@ -99,7 +105,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     });
     let sweep = Sweep::new(channel, ledger, clock);
     let state = web::Data::new(state);
-    Ok(Wired { state, socket, connections, agents, sweep, first_password })
+    Ok(Wired { state, socket, connections, agents, sweep, stop, first_password })
 }
 
 fn identity(

@@ -7,6 +7,7 @@ use muster_commands::Commands;
 use muster_customers::{Customers, EnrollmentTokens};
 use muster_identity::Identity;
 use muster_kernel::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 /// The use cases, as the server wired them.
 #[derive(Debug)]
@@ -24,4 +25,6 @@ pub struct AppState {
     /// When this process started.
     pub started_at: Timestamp,
     pub clock: Arc<dyn muster_kernel::Clock>,
+    /// Cancelled when the server is shutting down: streams that would go on end.
+    pub closing: CancellationToken,
 }

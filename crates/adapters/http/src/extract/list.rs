@@ -3,7 +3,7 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest};
 use muster_kernel::page::{DEFAULT_LIMIT, MAX_LIMIT};
 use muster_kernel::{Cursor, Page, PageRequest, ProblemCode};
 use serde::de::DeserializeOwned;
@@ -21,13 +21,13 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(match web::Query::<T>::from_query(request.query_string()) {
-            Ok(query) => Ok(Self(query.into_inner())),
-            Err(error) => {
-                let detail = format!("a query parameter can't be used: {error}");
-                Err(Problem::new(ProblemCode::Malformed, detail))
-            }
-        })
+        let pairs = form_urlencoded::parse(request.query_string().as_bytes());
+        let deserializer = serde_urlencoded::Deserializer::new(pairs);
+        ready(serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
+            let detail =
+                format!("the query parameter {} can't be used: {}", error.path(), error.inner());
+            Problem::new(ProblemCode::Malformed, detail)
+        }))
     }
 }
 

@@ -193,7 +193,15 @@ impl Follower {
         if OutputStream::ALL.into_iter().any(behind) {
             return self.catch_up().await;
         }
-        match tokio::time::timeout(KEEP_ALIVE, self.news.next()).await {
+        let heard = tokio::select! {
+            // The client comes back with the id of its last event, to the next process.
+            () = self.state.closing.cancelled() => {
+                self.over = true;
+                return Ok(());
+            }
+            heard = tokio::time::timeout(KEEP_ALIVE, self.news.next()) => heard,
+        };
+        match heard {
             Err(_) => {
                 self.ready.push_back(Bytes::from_static(b": still here\n\n"));
                 Ok(())
