@@ -27,7 +27,7 @@ pub struct AgentFilter {
     pub q: Option<String>,
 }
 
-/// A change to an agent; what is `None` stays.
+/// A change to an agent; what is `None` stays, and empty notes remove those there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of Agent")]
 pub struct AgentChange {

@@ -112,7 +112,8 @@ impl AgentRepository for FakeAgents {
         agent.hostname = change.hostname.unwrap_or_else(|| agent.hostname.clone());
         agent.tags = change.tags.unwrap_or_else(|| agent.tags.clone());
         agent.customer_id = change.customer_id.unwrap_or(agent.customer_id);
-        agent.notes = change.notes.or_else(|| agent.notes.clone());
+        let notes = change.notes.or_else(|| agent.notes.clone());
+        agent.notes = notes.filter(|notes| !notes.is_empty());
         agent.updated_at = now;
         Ok(Some(agent.clone()))
     }
@@ -408,6 +409,9 @@ async fn changes_and_reports_are_kept<R: AgentRepository + Enrol>(
     let info = example_info(clock.now());
     registry.record_system_info(id, info.clone(), clock.now()).await.unwrap();
     let found = registry.find(&TenantScope::All, id).await.unwrap().unwrap();
+    let clean = AgentChange { notes: Some(String::new()), ..AgentChange::default() };
+    let clean = registry.update(&TenantScope::All, id, clean, clock.now()).await.unwrap().unwrap();
+    assert_eq!((clean.notes, clean.hostname.as_str()), (None, "changed"));
     let program = AgentProgram { version: "9.9".into(), capabilities: vec!["shell:sh".into()] };
     assert!(registry.record_connected(id, program.clone(), clock.now()).await.unwrap());
     let newer = AgentFilter { version: Some("9.9".into()), ..AgentFilter::default() };

@@ -52,7 +52,7 @@ pub struct Customer {
     pub updated_at: Timestamp,
 }
 
-/// A change to a customer; what is `None` stays.
+/// A change to a customer; what is `None` stays, and an empty address removes the one there is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of Customer")]
 pub struct CustomerChange {

@@ -67,6 +67,9 @@ pub async fn customer_contract(repository: &dyn CustomerRepository) {
     let page = repository.list(&only_one, None, &PageRequest::default()).await.unwrap();
     assert_eq!(page.items, std::slice::from_ref(&one));
 
+    let moved = CustomerChange { name: None, address: Some(String::new()) };
+    let moved = repository.update(two.id, moved, now).await.unwrap().unwrap();
+    assert_eq!((moved.name, moved.address), (two.name, None));
     let change = CustomerChange { name: Some(Name::parse("Acme").unwrap()), address: None };
     let changed = repository.update(one.id, change.clone(), now).await.unwrap().unwrap();
     assert_eq!((changed.name.as_str(), changed.address), ("Acme", one.address));

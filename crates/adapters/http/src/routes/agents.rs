@@ -287,6 +287,7 @@ pub(crate) struct AgentUpdate {
     /// Gives the agent to another customer.
     #[serde(alias = "customer_uuid")]
     customer_id: Option<Uuid>,
+    /// An empty text removes the notes.
     notes: Option<String>,
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct CustomerRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CustomerUpdate {
     name: Option<String>,
+    /// An empty text removes the address.
     address: Option<String>,
 }
 

@@ -156,7 +156,7 @@ impl AgentRepository for SeaAgents {
                     row.customer_id = Set(customer_id.as_uuid());
                 }
                 if let Some(notes) = change.notes {
-                    row.notes = Set(Some(notes));
+                    row.notes = Set(Some(notes).filter(|notes| !notes.is_empty()));
                 }
                 row.updated_at = Set(micros(now));
                 Ok::<_, DatabaseError>(Some(row.update(transaction).await?))

@@ -142,7 +142,7 @@ impl CustomerRepository for SeaCustomers {
                     row.name = Set(name.as_str().to_owned());
                 }
                 if let Some(address) = change.address {
-                    row.address = Set(Some(address));
+                    row.address = Set(Some(address).filter(|address| !address.is_empty()));
                 }
                 row.updated_at = Set(micros(now));
                 Ok::<_, Refusal>(Some(row.update(transaction).await?))
