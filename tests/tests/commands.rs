@@ -67,7 +67,7 @@ async fn a_command_that_takes_too_long_is_ended_with_everything_it_started() {
     let begun = Instant::now();
     let result = world.run(&json!({ "command": command, "timeout": 1 })).await;
     assert_eq!(result["failure"]["code"], "TIMED_OUT", "{result}");
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(20), "it was not cut short");
     let orphan = world.run(&json!({ "command": "sleep 4.2; pgrep -fc 'sleep [7]1'" })).await;
     assert_eq!(orphan["output"], "0\n");
     assert!(!marker.exists(), "a grandchild outlived its command");
@@ -126,7 +126,7 @@ async fn two_hundred_thousand_lines_arrive_whole_and_in_order() {
 #[tokio::test]
 async fn output_is_seen_live_and_a_listener_goes_on_where_it_was_cut_off() {
     let world = world().await;
-    let command = "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.3; done; echo end >&2";
+    let command = "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done; echo end >&2";
     let id = world.api.queue(&world.id, &json!({ "command": command })).await;
     let listen = async |last: Option<&str>| {
         let path = format!("/commands/{id}/output");
