@@ -46,10 +46,10 @@ pub(crate) struct Settings {
     pub(crate) database_url: Option<String>,
     /// 32 random bytes in base64 [default: generated, kept in the data folder].
     #[arg(long, env = "MUSTER_SECRET_KEY", hide_env_values = true)]
-    pub(crate) secret_key: Option<String>,
+    pub(crate) secret_key: Option<Hidden>,
     /// The first admin's password [default: drawn, printed once].
     #[arg(long, env = "MUSTER_ADMIN_PASSWORD", hide_env_values = true)]
-    pub(crate) admin_password: Option<String>,
+    pub(crate) admin_password: Option<Hidden>,
     /// Seconds that a command may run which names no timeout [default: 30].
     #[arg(long, env = "MUSTER_DEFAULT_TIMEOUT")]
     pub(crate) default_timeout: Option<u64>,
@@ -62,6 +62,17 @@ pub(crate) struct Settings {
     /// `text` or `json` [default: text on a terminal, else json].
     #[arg(long, env = "MUSTER_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+}
+
+/// A setting that nobody prints.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "String")]
+pub(crate) struct Hidden(Secret);
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(Secret::from_text(text))
+    }
 }
 
 /// How the log is written.
@@ -117,9 +128,10 @@ impl Config {
         if matches!(database, DatabaseUrl::Postgres(_)) {
             bail!("DATABASE_URL: this version keeps its data in SQLite; use sqlite://PATH");
         }
-        let secret_key = settings.secret_key.as_deref().map(MasterKey::parse).transpose();
+        let secret_key =
+            settings.secret_key.map(|key| MasterKey::parse(key.0.expose())).transpose();
         let admin_password =
-            settings.admin_password.map(Secret::from_text).map(Password::parse).transpose();
+            settings.admin_password.map(|password| Password::parse(password.0)).transpose();
         let limits = limits(settings.default_timeout, settings.max_timeout)?;
         let public_url = settings.public_url.unwrap_or_else(|| format!("http://{listen}"));
         if !public_url.starts_with("http://") && !public_url.starts_with("https://") {
@@ -204,8 +216,8 @@ mod tests {
             ("MUSTER_LISTEN", |s| s.listen = Some(([0, 0, 0, 0], 80).into())),
             ("DATABASE_URL", |s| s.database_url = Some("mysql://x".into())),
             ("DATABASE_URL", |s| s.database_url = Some("postgres://x".into())),
-            ("MUSTER_SECRET_KEY", |s| s.secret_key = Some("dev".into())),
-            ("MUSTER_ADMIN_PASSWORD", |s| s.admin_password = Some("short".into())),
+            ("MUSTER_SECRET_KEY", |s| s.secret_key = Some("dev".to_owned().into())),
+            ("MUSTER_ADMIN_PASSWORD", |s| s.admin_password = Some("short".to_owned().into())),
             ("MUSTER_MAX_TIMEOUT", |s| s.max_timeout = Some(0)),
             ("MUSTER_DEFAULT_TIMEOUT", |s| s.default_timeout = Some(3601)),
             ("MUSTER_PUBLIC_URL", |s| s.public_url = Some("muster.example.org".into())),
@@ -249,11 +261,11 @@ mod tests {
     fn no_secret_is_shown_when_settings_are_printed() {
         let key = MasterKey::draw(&muster_crypto::OsEntropy).to_base64();
         let settings = Settings {
-            secret_key: Some(key.to_string()),
-            admin_password: Some("correct horse".into()),
+            secret_key: Some(key.to_string().into()),
+            admin_password: Some("correct horse".to_owned().into()),
             ..Settings::default()
         };
-        let printed = format!("{:?}", Config::check(settings).unwrap());
+        let printed = format!("{settings:?} {:?}", Config::check(settings.clone()).unwrap());
         assert!(!printed.contains(&**key) && !printed.contains("correct horse"), "{printed}");
     }
 }
