@@ -142,3 +142,67 @@ async fn open(
     options.test_before_acquire(matches!(url, DatabaseUrl::Postgres(_)));
     sea_orm::Database::connect(options).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{agents, database};
+
+    #[tokio::test]
+    async fn every_migration_can_be_undone_with_data_in_the_tables_and_done_again() {
+        let database = database().await;
+        agents(&database).await;
+        let connection = database.schema_connection();
+        Migrator::down(connection, None).await.unwrap();
+        assert!(Migrator::get_applied_migrations(connection).await.unwrap().is_empty());
+        database.migrate().await.unwrap();
+        agents(&database).await;
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_undoes_its_own_and_nobody_elses() {
+        let database = database().await;
+        let write = |sql: &'static str| {
+            database.write(move |transaction| {
+                Box::pin(async move {
+                    transaction
+                        .execute_unprepared(
+                            "INSERT INTO idempotency_keys VALUES ('s', 'x', x'00', x'00', 1)",
+                        )
+                        .await?;
+                    transaction.execute_unprepared(sql).await?;
+                    transaction
+                        .execute_unprepared("DELETE FROM idempotency_keys WHERE key = 'x'")
+                        .await?;
+                    Ok::<_, DatabaseError>(())
+                })
+            })
+        };
+        let insert = |key: char| match key {
+            'a' => "INSERT INTO idempotency_keys VALUES ('s', 'a', x'00', x'00', 1)",
+            _ => "INSERT INTO nowhere VALUES (1)",
+        };
+        let (good, bad, late) =
+            tokio::join!(write(insert('a')), write(insert('b')), write("SELECT 1"));
+        assert!(good.is_ok() && bad.is_err() && late.is_ok());
+        let left = database
+            .reader()
+            .query_one_raw(sea_orm::Statement::from_string(
+                sea_orm::DatabaseBackend::Sqlite,
+                "SELECT group_concat(key) FROM idempotency_keys",
+            ))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(left.try_get_by_index::<String>(0).unwrap(), "a");
+    }
+
+    #[test]
+    fn an_address_of_another_kind_of_database_is_refused() {
+        for text in ["mysql://x", "muster.db", "sqlite://", ""] {
+            assert_eq!(text.parse::<DatabaseUrl>(), Err(InvalidDatabaseUrl), "{text}");
+        }
+        let secret: DatabaseUrl = "postgres://u:secret@h/d".parse().unwrap();
+        assert!(!format!("{secret:?}").contains("secret"));
+    }
+}
