@@ -44,6 +44,12 @@ pub async fn finish(
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, NOTHING);
     }
+    tracing::debug!(
+        http.method = %response.request().method(),
+        http.path = response.request().path(),
+        http.status = response.status().as_u16(),
+        "answered"
+    );
     Ok(response)
 }
 
