@@ -33,7 +33,7 @@ prerequisites:
 .PHONY: bench
 bench: ## Measure command round trips against a real server; writes what it found to standard output
 	cargo build --release -p muster-server -p muster-agent
-	cargo bench -p muster-tests
+	cargo bench -p muster-tests --bench round_trip
 
 .PHONY: openapi
 openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
