@@ -19,8 +19,15 @@ impl Api {
     /// # Panics
     /// When that does not work.
     pub async fn sign_in(url: &str) -> Self {
+        Self::sign_in_with(Client::new(), url).await
+    }
+
+    /// The same with a client that is set up already.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub async fn sign_in_with(client: Client, url: &str) -> Self {
         let base = format!("{url}/api/v1");
-        let client = Client::new();
         let login = json!({ "username": "admin", "password": PASSWORD });
         let answer = client.post(format!("{base}/auth/login")).json(&login).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);

@@ -17,7 +17,7 @@ mod process;
 mod raw_agent;
 
 pub use api::Api;
-pub use process::{Agent, PASSWORD, Server, program};
+pub use process::{Agent, PASSWORD, Server, program, trusting};
 pub use raw_agent::{Enrolled, RawAgent, now};
 
 use std::time::{Duration, Instant};

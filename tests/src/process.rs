@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use reqwest::{Certificate, Client, ClientBuilder};
 use tempfile::TempDir;
 
 use crate::Api;
@@ -35,6 +36,14 @@ pub fn program(name: &str) -> PathBuf {
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Makes a client trust the certificates in `pem` and no others.
+///
+/// # Panics
+/// When it is not PEM.
+pub fn trusting(builder: ClientBuilder, pem: &[u8]) -> ClientBuilder {
+    builder.tls_certs_only(Certificate::from_pem_bundle(pem).expect("certificates as PEM"))
 }
 
 /// A child whose log is kept, and which ends with the test.
@@ -114,11 +123,15 @@ impl Server {
         self.launch();
         let begun = Instant::now();
         let url = format!("{}/api/v1/system/health", self.url());
+        let mut client = self.client();
         loop {
-            match reqwest::get(&url).await {
-                Ok(answer) if answer.status().is_success() => return begun.elapsed(),
-                Ok(_) | Err(_) => {}
+            if let Some(client) = &client
+                && let Ok(answer) = client.get(&url).send().await
+                && answer.status().is_success()
+            {
+                return begun.elapsed();
             }
+            client = client.or_else(|| self.client());
             assert!(begun.elapsed() < Duration::from_secs(30), "no answer; log: {}", self.log());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -155,7 +168,32 @@ impl Server {
 
     /// Where it listens, such as `http://127.0.0.1:40123`.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.certificate().is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// The file with its certificate, when it does TLS.
+    pub fn certificate(&self) -> Option<PathBuf> {
+        let setting = |wanted| {
+            self.settings.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+        };
+        match setting("MUSTER_TLS")? {
+            "self-signed" => Some(self.data_dir().join("tls.crt")),
+            "files" => setting("MUSTER_TLS_CERT").map(PathBuf::from),
+            _ => None,
+        }
+    }
+
+    /// A client that trusts its certificate, once there is one, and no other.
+    ///
+    /// # Panics
+    /// When the certificate can't be used.
+    pub fn client(&self) -> Option<Client> {
+        let builder = match self.certificate() {
+            Some(path) => trusting(Client::builder(), &std::fs::read(path).ok()?),
+            None => Client::builder(),
+        };
+        Some(builder.build().unwrap())
     }
 
     /// Where its database is.
@@ -177,8 +215,11 @@ impl Server {
     }
 
     /// A client that is signed in as the admin.
+    ///
+    /// # Panics
+    /// When there is no certificate yet.
     pub async fn admin(&self) -> Api {
-        Api::sign_in(&self.url()).await
+        Api::sign_in_with(self.client().expect("it runs"), &self.url()).await
     }
 }
 
@@ -189,6 +230,7 @@ pub struct Agent {
     name: String,
     server: String,
     token: String,
+    settings: Vec<(String, String)>,
     process: Option<Process>,
 }
 
@@ -198,11 +240,26 @@ impl Agent {
     /// # Panics
     /// When it does not start.
     pub fn start(server: &Server, name: &str, token: &str) -> Self {
+        Self::start_with(server, name, token, &[])
+    }
+
+    /// The same with these environment variables.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_with(server: &Server, name: &str, token: &str, settings: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
         let (name, server, token) = (name.to_owned(), server.url(), token.to_owned());
-        let mut agent = Self { folder, name, server, token, process: None };
-        agent.restart();
+        let mut agent = Self { folder, name, server, token, settings: Vec::new(), process: None };
+        agent.restart_with(settings);
         agent
+    }
+
+    /// Starts it again, now with these environment variables.
+    pub fn restart_with(&mut self, settings: &[(&str, &str)]) {
+        self.settings =
+            settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        self.restart();
     }
 
     /// Starts it again.
@@ -213,7 +270,8 @@ impl Agent {
             .args(["--server", &self.server, "--name", &self.name])
             .arg("--data-dir")
             .arg(self.data_dir())
-            .env("MUSTER_ENROLLMENT_TOKEN", &self.token);
+            .env("MUSTER_ENROLLMENT_TOKEN", &self.token)
+            .envs(self.settings.iter().cloned());
         self.process = Some(Process::start(&mut command, &self.folder.path().join("log")));
     }
 

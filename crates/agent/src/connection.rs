@@ -13,13 +13,16 @@ use muster_protocol::{
     Settings, Signed, Started, StreamFrame, StreamKind, Verifier, Welcome,
 };
 use reqwest::Url;
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -45,6 +48,7 @@ pub(crate) struct Agent {
     pub(crate) identity: Identity,
     pub(crate) machine: Arc<Machine>,
     pub(crate) inventory: Inventory,
+    pub(crate) tls: Arc<ClientConfig>,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -82,7 +86,7 @@ pub(crate) async fn connect(agent: &Agent, server: &Url) -> anyhow::Result<Conne
 }
 
 async fn open(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
-    let mut socket = upgrade(&agent.identity, server).await?;
+    let mut socket = upgrade(agent, server).await?;
     let nonce = random_id();
     let machine = &agent.machine;
     let hello = Hello {
@@ -119,17 +123,19 @@ async fn open(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-async fn upgrade(identity: &Identity, server: &Url) -> anyhow::Result<Socket> {
+async fn upgrade(agent: &Agent, server: &Url) -> anyhow::Result<Socket> {
     let url = format!("{}/api/v1/ws/agent", server.as_str().trim_end_matches('/'));
     let url = url.replacen("http", "ws", 1);
     let mut request = url.into_client_request().context("the server's address can't be used")?;
-    let bearer = HeaderValue::from_str(&format!("Bearer {}", identity.agent_token))?;
+    let bearer = HeaderValue::from_str(&format!("Bearer {}", agent.identity.agent_token))?;
     request.headers_mut().insert("Authorization", bearer);
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
     let config = WebSocketConfig::default()
         .max_frame_size(Some(MAX_FRAME_BYTES))
         .max_message_size(Some(MAX_FRAME_BYTES));
-    let (socket, _) = connect_async_tls_with_config(request, Some(config), true, None)
+    // It is asked for wss addresses only.
+    let tls = Connector::Rustls(agent.tls.clone());
+    let (socket, _) = connect_async_tls_with_config(request, Some(config), true, Some(tls))
         .await
         .context("can't connect")?;
     Ok(socket)

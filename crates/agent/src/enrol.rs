@@ -2,11 +2,13 @@
 
 use anyhow::{Context, bail};
 use reqwest::{Client, StatusCode};
+use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::identity::{DataDir, Identity};
+use crate::trust::Trust;
 
 /// Where the name of the attempt is kept until the server has answered it.
 const KEY: &str = "enrolment-key";
@@ -54,9 +56,15 @@ pub(crate) async fn enrol(
     server: &str,
     token: &str,
     machine: &Machine,
+    trust: Trust,
+    tls: &ClientConfig,
 ) -> anyhow::Result<Identity> {
     let key = data.random(KEY)?;
-    let client = Client::builder().timeout(PATIENCE).build().context("can't set up HTTPS")?;
+    let client = Client::builder()
+        .timeout(PATIENCE)
+        .tls_backend_preconfigured(tls.clone())
+        .build()
+        .context("can't set up HTTPS")?;
     let url = format!("{}/api/v1/agents/register", server.trim_end_matches('/'));
     let mut backoff = Backoff::default();
     loop {
@@ -73,6 +81,7 @@ pub(crate) async fn enrol(
                     agent_id: registered.agent_id,
                     agent_token: registered.agent_token,
                     server_key: registered.server_key,
+                    trust,
                 };
                 identity.key()?;
                 data.keep_identity(&identity)?;
@@ -87,7 +96,10 @@ pub(crate) async fn enrol(
                 bail!(Refused { status, detail });
             }
             Ok(answer) => tracing::warn!(status = %answer.status(), "the server can't enrol now"),
-            Err(error) => tracing::warn!(%error, "can't reach the server"),
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                tracing::warn!(error = format!("{error:#}"), "can't reach the server");
+            }
         }
         tokio::time::sleep(backoff.pause()).await;
     }

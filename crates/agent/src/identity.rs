@@ -11,6 +11,8 @@ use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::trust::Trust;
+
 /// Who the agent is, once enrolled.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -22,6 +24,9 @@ pub(crate) struct Identity {
     pub(crate) agent_token: String,
     /// The pinned Ed25519 key that signs its orders, base64.
     pub(crate) server_key: String,
+    /// What the server's certificate is measured by.
+    #[serde(default)]
+    pub(crate) trust: Trust,
 }
 
 impl Identity {

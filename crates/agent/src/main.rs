@@ -9,9 +9,11 @@ mod executor;
 mod identity;
 mod inventory;
 mod journal;
+mod pin;
 mod platform;
 mod shell;
 mod spool;
+mod trust;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ use crate::engine::Engine;
 use crate::enrol::{Machine, Refused};
 use crate::identity::DataDir;
 use crate::inventory::Inventory;
+use crate::pin::Fingerprint;
+use crate::trust::Trust;
 
 /// A connection that lived this long was a good one: the next is tried soon.
 const GOOD_CONNECTION: Duration = Duration::from_secs(30);
@@ -63,6 +67,12 @@ struct Run {
     /// The name to enrol under; the host name when absent.
     #[arg(long, env = "MUSTER_AGENT_NAME")]
     name: Option<String>,
+    /// PEM certificates to trust beside the usual roots; kept for later runs.
+    #[arg(long, env = "MUSTER_CA_FILE", conflicts_with = "server_fingerprint")]
+    ca_file: Option<PathBuf>,
+    /// The SHA-256 of the only certificate to trust; kept for later runs.
+    #[arg(long, env = "MUSTER_SERVER_FINGERPRINT")]
+    server_fingerprint: Option<Fingerprint>,
     /// Allow a plain connection to a server that is not this machine.
     #[arg(long)]
     insecure_http: bool,
@@ -89,19 +99,32 @@ async fn main() -> ExitCode {
 
 async fn run(options: Run) -> anyhow::Result<()> {
     let data = DataDir::open(&options.data_dir)?;
-    let known = data.identity()?;
+    let mut known = data.identity()?;
+    let given = Trust::given(options.ca_file.as_deref(), options.server_fingerprint)?;
     let server = match (options.server, &known) {
         (Some(server), _) => server,
         (None, Some(identity)) => identity.server.parse().context("identity.json is damaged")?,
         (None, None) => bail!("the first run needs --server and an enrollment token"),
     };
     check_transport(&server, options.insecure_http)?;
+    if given.is_some() && server.scheme() != "https" {
+        bail!("{server} shows no certificate: use https, or drop what is said about certificates");
+    }
+    if let (Some(identity), Some(trust)) = (&mut known, &given)
+        && identity.trust != *trust
+    {
+        identity.trust = trust.clone();
+        data.keep_identity(identity)?;
+    }
+    let kept = known.as_ref().map(|identity| identity.trust.clone());
+    let trust = given.or(kept).unwrap_or_default();
+    let tls = trust.client_config()?;
     let machine = machine(&data, options.name)?;
     let identity = if let Some(identity) = known {
         identity
     } else {
         let token = options.enrollment_token.context("the first run needs an enrollment token")?;
-        enrol::enrol(&data, server.as_str(), &token, &machine).await?
+        enrol::enrol(&data, server.as_str(), &token, &machine, trust, &tls).await?
     };
     identity.key()?;
     let stopping = CancellationToken::new();
@@ -110,6 +133,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
         identity,
         machine: Arc::new(machine),
         inventory: Inventory::new(),
+        tls,
         stopping: stopping.clone(),
     };
     tokio::spawn(async move {

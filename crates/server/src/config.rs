@@ -38,6 +38,15 @@ pub(crate) struct Settings {
     /// What agents and links are told [default: follows from listen].
     #[arg(long, env = "MUSTER_PUBLIC_URL")]
     pub(crate) public_url: Option<String>,
+    /// `off`, `self-signed` (made at the first start) or `files` [default: off].
+    #[arg(long, env = "MUSTER_TLS")]
+    pub(crate) tls: Option<TlsMode>,
+    /// The certificate and its chain, PEM; read again when it changes.
+    #[arg(long, env = "MUSTER_TLS_CERT")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM; read again when it changes.
+    #[arg(long, env = "MUSTER_TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Where the database and the generated secret are kept [default: ./muster-data].
     #[arg(long, env = "MUSTER_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -75,6 +84,30 @@ impl From<String> for Hidden {
     }
 }
 
+/// Whether there is TLS, and with what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TlsMode {
+    Off,
+    SelfSigned,
+    Files,
+}
+
+/// Where the certificate comes from, if there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TlsSource {
+    Off,
+    SelfSigned,
+    Files { cert: PathBuf, key: PathBuf },
+}
+
+impl TlsSource {
+    /// Whether the server itself does TLS.
+    pub(crate) fn is_on(&self) -> bool {
+        *self != Self::Off
+    }
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -88,6 +121,7 @@ pub(crate) enum LogFormat {
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: String,
+    pub(crate) tls: TlsSource,
     pub(crate) data_dir: PathBuf,
     pub(crate) database: DatabaseUrl,
     pub(crate) secret_key: Option<MasterKey>,
@@ -112,12 +146,15 @@ impl Config {
 
     fn check(settings: Settings) -> anyhow::Result<Self> {
         let listen = settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
+        let tls = tls(settings.tls, settings.tls_cert, settings.tls_key)?;
+        let plain = !tls.is_on();
         let behind_proxy = settings.trusted_proxies.is_some_and(|proxies| !proxies.is_empty());
-        if !listen.ip().is_loopback() && !behind_proxy && settings.insecure_http != Some(true) {
+        let asked_for = behind_proxy || settings.insecure_http == Some(true);
+        if plain && !listen.ip().is_loopback() && !asked_for {
             bail!(
-                "MUSTER_LISTEN: {listen} can be reached from other machines, without TLS. Listen \
-                 on a loopback address, name the proxy that does TLS in MUSTER_TRUSTED_PROXIES, \
-                 or set MUSTER_INSECURE_HTTP=true"
+                "MUSTER_LISTEN: {listen} can be reached from other machines, without TLS. Turn it \
+                 on with MUSTER_TLS, listen on a loopback address, name the proxy that does TLS \
+                 in MUSTER_TRUSTED_PROXIES, or set MUSTER_INSECURE_HTTP=true"
             );
         }
         let data_dir = settings.data_dir.unwrap_or_else(|| PathBuf::from("muster-data"));
@@ -133,13 +170,16 @@ impl Config {
         let admin_password =
             settings.admin_password.map(|password| Password::parse(password.0)).transpose();
         let limits = limits(settings.default_timeout, settings.max_timeout)?;
-        let public_url = settings.public_url.unwrap_or_else(|| format!("http://{listen}"));
-        if !public_url.starts_with("http://") && !public_url.starts_with("https://") {
+        let scheme = if plain { "http" } else { "https" };
+        let public_url = settings.public_url.unwrap_or_else(|| format!("{scheme}://{listen}"));
+        let allowed = if plain { &["https://", "http://"][..] } else { &["https://"] };
+        if !allowed.iter().any(|scheme| public_url.starts_with(scheme)) {
             bail!("MUSTER_PUBLIC_URL: a URL such as https://muster.example.org is expected");
         }
         Ok(Self {
             listen,
             public_url: public_url.trim_end_matches('/').to_owned(),
+            tls,
             data_dir,
             database,
             secret_key: secret_key.context("MUSTER_SECRET_KEY")?,
@@ -149,6 +189,24 @@ impl Config {
             log_format: settings.log_format,
         })
     }
+}
+
+fn tls(
+    mode: Option<TlsMode>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> anyhow::Result<TlsSource> {
+    let source = match (mode.unwrap_or(TlsMode::Off), cert, key) {
+        (TlsMode::Files, Some(cert), Some(key)) => TlsSource::Files { cert, key },
+        (TlsMode::Files, None, _) => bail!("MUSTER_TLS_CERT: MUSTER_TLS=files needs a PEM file"),
+        (TlsMode::Files, _, None) => bail!("MUSTER_TLS_KEY: MUSTER_TLS=files needs a PEM file"),
+        // Whoever names a certificate believes that it is served.
+        (_, Some(_), _) => bail!("MUSTER_TLS_CERT: it is served with MUSTER_TLS=files only"),
+        (_, _, Some(_)) => bail!("MUSTER_TLS_KEY: it is used with MUSTER_TLS=files only"),
+        (TlsMode::SelfSigned, None, None) => TlsSource::SelfSigned,
+        (TlsMode::Off, None, None) => TlsSource::Off,
+    };
+    Ok(source)
 }
 
 fn limits(default: Option<u64>, max: Option<u64>) -> anyhow::Result<Limits> {
@@ -180,6 +238,9 @@ impl Settings {
             insecure_http: self.insecure_http.or(file.insecure_http),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
             public_url: self.public_url.or(file.public_url),
+            tls: self.tls.or(file.tls),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
             data_dir: self.data_dir.or(file.data_dir),
             database_url: self.database_url.or(file.database_url),
             secret_key: self.secret_key.or(file.secret_key),
@@ -212,7 +273,7 @@ mod tests {
     #[test]
     fn what_can_not_be_used_stops_the_start_by_name() {
         type Change = fn(&mut Settings);
-        let cases: [(&str, Change); 8] = [
+        let cases: [(&str, Change); 12] = [
             ("MUSTER_LISTEN", |s| s.listen = Some(([0, 0, 0, 0], 80).into())),
             ("DATABASE_URL", |s| s.database_url = Some("mysql://x".into())),
             ("DATABASE_URL", |s| s.database_url = Some("postgres://x".into())),
@@ -221,6 +282,16 @@ mod tests {
             ("MUSTER_MAX_TIMEOUT", |s| s.max_timeout = Some(0)),
             ("MUSTER_DEFAULT_TIMEOUT", |s| s.default_timeout = Some(3601)),
             ("MUSTER_PUBLIC_URL", |s| s.public_url = Some("muster.example.org".into())),
+            ("MUSTER_PUBLIC_URL", |s| {
+                s.tls = Some(TlsMode::SelfSigned);
+                s.public_url = Some("http://muster.example.org".into());
+            }),
+            ("MUSTER_TLS_CERT", |s| s.tls = Some(TlsMode::Files)),
+            ("MUSTER_TLS_CERT", |s| s.tls_cert = Some("tls.crt".into())),
+            ("MUSTER_TLS_KEY", |s| {
+                s.tls = Some(TlsMode::Files);
+                s.tls_cert = Some("tls.crt".into());
+            }),
         ];
         for (name, change) in cases {
             let refusal = refusal(change);
@@ -235,10 +306,19 @@ mod tests {
         let settings = Settings { listen, ..Settings::default() };
         for allowed in [
             Settings { insecure_http: Some(true), ..settings.clone() },
-            Settings { trusted_proxies: proxy, ..settings },
+            Settings { trusted_proxies: proxy, ..settings.clone() },
+            Settings { tls: Some(TlsMode::SelfSigned), ..settings },
         ] {
             assert!(Config::check(allowed).is_ok());
         }
+    }
+
+    #[test]
+    fn with_tls_agents_are_told_so() {
+        let file: Settings = toml::from_str("tls = \"self-signed\"").unwrap();
+        let config = Config::check(file).unwrap();
+        assert!(config.tls.is_on());
+        assert_eq!(config.public_url, "https://127.0.0.1:8000");
     }
 
     #[test]

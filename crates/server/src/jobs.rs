@@ -43,7 +43,7 @@ pub(crate) async fn write_seen(
 }
 
 /// Waits for `time`; false when it is time to stop.
-async fn pause(time: Duration, stop: &CancellationToken) -> bool {
+pub(crate) async fn pause(time: Duration, stop: &CancellationToken) -> bool {
     tokio::select! {
         () = tokio::time::sleep(time) => true,
         () = stop.cancelled() => false,

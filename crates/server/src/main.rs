@@ -6,6 +6,7 @@ mod logging;
 mod quickstart;
 mod secrets;
 mod serve;
+mod tls;
 mod wiring;
 
 use std::io::Write;

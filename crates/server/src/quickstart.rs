@@ -12,9 +12,10 @@ use muster_kernel::{PageRequest, Secret, TenantScope, UserId};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, TlsSource};
 use crate::logging;
 use crate::serve;
+use crate::tls::Tls;
 use crate::wiring::wire;
 
 /// How long the agent may take to come online.
@@ -28,6 +29,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     logging::start(config.log_format)?;
     let program = agent_program()?;
     let listener = serve::listen(config.listen)?;
+    let tls = Tls::open(&config)?;
+    // Even of a certificate that the usual roots know: it may be valid for another name than the
+    // local one. A later one is followed by the next start.
+    let pin = tls.as_ref().map(Tls::fingerprint);
     let wired = wire(&config).await?;
     // At once: whatever goes wrong from here on, nobody would ever learn it.
     serve::show_first_password(&wired)?;
@@ -36,12 +41,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let stop = wired.stop.clone();
     // Whichever ends first, well or not, ends the other.
     let serving = async {
-        let served = serve::run(listener, wired).await;
+        let served = serve::run(listener, tls, wired).await;
         stop.cancel();
         served
     };
     let beside = async {
-        let outcome = run_agent(&program, &config, &state, first_password, &stop).await;
+        let outcome = run_agent(&program, &config, pin, &state, first_password, &stop).await;
         stop.cancel();
         outcome
     };
@@ -53,6 +58,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 async fn run_agent(
     program: &Path,
     config: &Config,
+    pin: Option<String>,
     state: &AppState,
     first_password: Option<Secret>,
     stop: &CancellationToken,
@@ -63,7 +69,7 @@ async fn run_agent(
     } else {
         Some(enrollment_token(state).await?)
     };
-    let mut agent = start_agent(program, config, &data_dir, token)?;
+    let mut agent = start_agent(program, config, &data_dir, pin, token)?;
     let introduced = async {
         introduce(config, state, first_password).await?;
         stop.cancelled().await;
@@ -114,10 +120,14 @@ fn start_agent(
     program: &Path,
     config: &Config,
     data_dir: &Path,
+    pin: Option<String>,
     token: Option<Secret>,
 ) -> anyhow::Result<Child> {
     let mut command = Command::new(program);
     command.arg("run").arg("--server").arg(&config.public_url).arg("--data-dir").arg(data_dir);
+    if let Some(pin) = pin {
+        command.arg("--server-fingerprint").arg(pin);
+    }
     if let Some(token) = token {
         command.env("MUSTER_ENROLLMENT_TOKEN", token.expose());
     }
@@ -158,6 +168,12 @@ async fn introduce(
         Some(password) => password.expose().to_owned(),
         None => "YOUR-PASSWORD".to_owned(),
     };
+    let curl = match &config.tls {
+        TlsSource::SelfSigned => {
+            format!("curl -s --cacert '{}'", config.data_dir.join("tls.crt").display())
+        }
+        TlsSource::Off | TlsSource::Files { .. } => "curl -s".to_owned(),
+    };
     let mut out = std::io::stdout();
     writeln!(out, "\nMuster runs at {url}, its API is described at {url}/docs")?;
     if first_password.is_none() {
@@ -166,10 +182,10 @@ async fn introduce(
     writeln!(out, "The agent {} ({}) is online. Run a command on it:\n", agent.hostname, agent.id)?;
     writeln!(
         out,
-        "  TOKEN=$(curl -s {url}/api/v1/auth/login -H 'Content-Type: application/json' \
+        "  TOKEN=$({curl} {url}/api/v1/auth/login -H 'Content-Type: application/json' \
          -d '{{\"username\":\"admin\",\"password\":\"{password}\"}}' \
          | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/'); \
-         curl -s {url}/api/v1/agents/{}/command -H \"Authorization: Bearer $TOKEN\" \
+         {curl} {url}/api/v1/agents/{}/command -H \"Authorization: Bearer $TOKEN\" \
          -H 'Content-Type: application/json' -d '{{\"command\":\"uname -a; uptime\"}}'\n",
         agent.id
     )?;

@@ -53,7 +53,7 @@ pub(crate) fn master_key(data_dir: &Path) -> anyhow::Result<MasterKey> {
 }
 
 /// Writes a file that only its owner reads, whole or not at all, unless it is there already.
-fn write_once(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_once(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);

@@ -1,13 +1,11 @@
 //! Serving, and ending in two stages: a first signal drains, a second one or a deadline cuts off.
 
-use std::any::Any;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, Server, ServerHandle};
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
-use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, bail};
 use tokio::net::TcpSocket;
@@ -17,10 +15,13 @@ use tracing_actix_web::TracingLogger;
 use crate::config::Config;
 use crate::jobs;
 use crate::logging;
+use crate::tls::Tls;
 use crate::wiring::{Wired, wire};
 
 /// How long requests under way may take to end.
 const DRAIN_SECONDS: u64 = 20;
+/// How long a TLS handshake may take: the last of a fleet that comes back at once waits its turn.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(20);
 /// Connections that may wait to be accepted: after a restart all agents come back at once.
 const BACKLOG: u32 = 1024;
 
@@ -28,9 +29,10 @@ const BACKLOG: u32 = 1024;
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     logging::start(config.log_format)?;
     let listener = listen(config.listen)?;
+    let tls = Tls::open(&config)?;
     let wired = wire(&config).await?;
     show_first_password(&wired)?;
-    run(listener, wired).await
+    run(listener, tls, wired).await
 }
 
 /// Takes the address. It comes before everything that changes something: a start that can't
@@ -57,7 +59,11 @@ pub(crate) fn show_first_password(wired: &Wired) -> anyhow::Result<()> {
 }
 
 /// Serves until a signal comes or `wired.stop` is cancelled.
-pub(crate) async fn run(listener: TcpListener, wired: Wired) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    wired: Wired,
+) -> anyhow::Result<()> {
     let Wired { state, socket, connections, agents, sweep, stop, .. } = wired;
     let server = HttpServer::new(move || {
         let (state, socket) = (state.clone(), socket.clone());
@@ -69,12 +75,18 @@ pub(crate) async fn run(listener: TcpListener, wired: Wired) -> anyhow::Result<(
                 muster_http::configure(app, &state, &|scope| socket.configure(scope));
             })
     })
-    .on_connect(without_delay)
+    // Small frames leave at once: held back until the last was acknowledged, each would cost an
+    // agent up to 40 ms.
+    .tcp_nodelay(true)
     .shutdown_timeout(DRAIN_SECONDS)
     .client_request_timeout(Duration::from_secs(30))
-    .disable_signals()
-    .listen(listener)
-    .context("serving")?;
+    .tls_handshake_timeout(HANDSHAKE_WITHIN)
+    .disable_signals();
+    let server = match &tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls.server_config()?),
+        None => server.listen(listener),
+    };
+    let server = server.context("serving")?;
     let addresses = server.addrs();
     let server = server.run();
     let handle = server.handle();
@@ -85,6 +97,9 @@ pub(crate) async fn run(listener: TcpListener, wired: Wired) -> anyhow::Result<(
     let mut tasks = JoinSet::new();
     tasks.spawn(jobs::sweep(sweep, stop.clone()));
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
+    if let Some(tls) = tls {
+        tasks.spawn(tls.follow(stop.clone()));
+    }
     let serving = tokio::spawn(until_ended(server));
     let mut outcome = Ok(());
     tokio::select! {
@@ -104,15 +119,6 @@ pub(crate) async fn run(listener: TcpListener, wired: Wired) -> anyhow::Result<(
 fn job_ended(ended: Option<Result<(), JoinError>>) -> anyhow::Result<()> {
     ended.transpose().context("a background job died")?;
     bail!("a background job ended by itself")
-}
-
-/// Small frames leave at once: held back until the last was acknowledged, each would cost an agent
-/// up to 40 ms.
-fn without_delay(connection: &dyn Any, _: &mut Extensions) {
-    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
-        // Without it everything works, only slower.
-        let _ = stream.set_nodelay(true);
-    }
 }
 
 async fn until_ended(server: Server) -> std::io::Result<()> {
