@@ -9,9 +9,13 @@ mod m20261121_000002_sessions;
 mod m20261121_000003_customers;
 mod m20261121_000004_idempotency_keys;
 mod m20261121_000005_enrollment_tokens;
+mod m20261121_000006_api_keys;
+mod m20261121_000007_second_factors;
+mod m20261121_000008_settings;
 mod m20261121_000010_agents;
 mod m20261121_000011_commands;
 mod m20261121_000012_command_output;
+mod m20261121_000013_audit_entries;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -27,9 +31,13 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000003_customers::Migration),
             Box::new(m20261121_000004_idempotency_keys::Migration),
             Box::new(m20261121_000005_enrollment_tokens::Migration),
+            Box::new(m20261121_000006_api_keys::Migration),
+            Box::new(m20261121_000007_second_factors::Migration),
+            Box::new(m20261121_000008_settings::Migration),
             Box::new(m20261121_000010_agents::Migration),
             Box::new(m20261121_000011_commands::Migration),
             Box::new(m20261121_000012_command_output::Migration),
+            Box::new(m20261121_000013_audit_entries::Migration),
         ]
     }
 }

@@ -18,7 +18,7 @@ impl MigrationTrait for Migration {
             .col(text("role"))
             .col(text("status"))
             .col(text("customer_ids"))
-            .col(text("password_hash"))
+            .col(text_null("password_hash"))
             .col(big_integer("created_at"))
             .take();
         manager.create_table(table).await

@@ -1,7 +1,7 @@
 //! Signed-in devices, and every refresh token that a session ever had.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::schema::{big_integer, big_integer_null, binary_len, uuid};
+use sea_orm_migration::schema::{big_integer, big_integer_null, binary_len, text_null, uuid};
 
 #[derive(Debug, DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -17,6 +17,9 @@ impl MigrationTrait for Migration {
             .col(big_integer("renewed_at"))
             .col(big_integer("expires_at"))
             .col(big_integer_null("ended_at"))
+            .col(big_integer("confirmed_at"))
+            .col(text_null("address"))
+            .col(text_null("user_agent"))
             .col(binary_len("refresh_token_hash", 32))
             .foreign_key(
                 ForeignKey::create()
@@ -26,6 +29,8 @@ impl MigrationTrait for Migration {
             )
             .take();
         manager.create_table(sessions).await?;
+        let of_user = Index::create().name("sessions_user").table("sessions").col("user_id").take();
+        manager.create_index(of_user).await?;
         // A used token has to be known for what it is: its second use ends the session.
         let tokens = Table::create()
             .table("refresh_tokens")

@@ -15,6 +15,7 @@ impl MigrationTrait for Migration {
             .col(text("name"))
             .col(text("canonical_name"))
             .col(text_null("address"))
+            .col(text("plan"))
             .col(big_integer("created_at"))
             .col(big_integer("updated_at"))
             .col(big_integer_null("deleted_at"))

@@ -20,6 +20,7 @@ impl MigrationTrait for Migration {
             .col(big_integer_null("expires_at"))
             .col(big_integer_null("max_uses"))
             .col(big_integer("uses"))
+            .col(text("tags"))
             .col(big_integer_null("revoked_at"))
             .foreign_key(
                 ForeignKey::create().from("enrollment_tokens", "customer_id").to("customers", "id"),

@@ -23,6 +23,7 @@ impl MigrationTrait for Migration {
             .col(text_null("working_directory"))
             .col(text("environment"))
             .col(uuid("requested_by"))
+            .col(text("requested_by_kind"))
             .col(big_integer("created_at"))
             .col(big_integer("expires_at"))
             .col(big_integer_null("dispatched_at"))

@@ -11,6 +11,7 @@ pub struct Api {
     client: Client,
     base: String,
     token: String,
+    refresh_token: String,
 }
 
 impl Api {
@@ -28,12 +29,35 @@ impl Api {
     /// When that does not work.
     pub async fn sign_in_with(client: Client, url: &str) -> Self {
         let base = format!("{url}/api/v1");
-        let login = json!({ "username": "admin", "password": PASSWORD });
-        let answer = client.post(format!("{base}/auth/login")).json(&login).send().await.unwrap();
+        let nobody = Self { client, base, token: String::new(), refresh_token: String::new() };
+        nobody.login("admin").await
+    }
+
+    /// The same client, signed in anew as the user of that name, who has the usual password.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub async fn login(&self, username: &str) -> Self {
+        let login = json!({ "username": username, "password": PASSWORD });
+        let request = self.client.post(format!("{}/auth/login", self.base)).json(&login);
+        let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let answer: Value = answer.json().await.unwrap();
-        let token = answer["access_token"].as_str().unwrap().to_owned();
-        Self { client, base, token }
+        let token = |name: &str| answer[name].as_str().unwrap().to_owned();
+        Self { token: token("access_token"), refresh_token: token("refresh_token"), ..self.clone() }
+    }
+
+    /// A refresh token of a new session of the admin.
+    ///
+    /// # Panics
+    /// When signing in does not work.
+    pub async fn refresh_token(&self) -> String {
+        self.login("admin").await.refresh_token
+    }
+
+    /// Its access token.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// The same client with another token.
@@ -61,6 +85,14 @@ impl Api {
     /// When there is none.
     pub async fn post(&self, path: &str, body: &Value) -> Value {
         read(self.request(Method::POST, path).json(body).send().await.unwrap()).await
+    }
+
+    /// Sends and expects a good answer.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn put(&self, path: &str, body: &Value) -> Value {
+        read(self.request(Method::PUT, path).json(body).send().await.unwrap()).await
     }
 
     /// Sends and answers with the status and the problem's code.

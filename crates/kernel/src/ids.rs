@@ -65,6 +65,10 @@ ids! {
     CustomerId,
     /// A token that lets machines enrol with a customer.
     EnrollmentTokenId,
+    /// A customer's key.
+    ApiKeyId,
+    /// A key that secrets in rows are sealed with.
+    DataKeyId,
     /// A managed machine's agent.
     AgentId,
     /// One live connection of an agent.

@@ -2,9 +2,14 @@
 //!
 //! - [`ids`]: one newtype per entity, from one registry
 //! - [`time`] and [`entropy`]: the two ports through which time and randomness come in
-//! - [`access`]: who asks ([`Principal`]), for what ([`Action`]), on whose ground ([`Resource`])
+//! - [`access`]: who asks ([`Principal`]), for what ([`Action`]), and the proof that they may
+//!   ([`Permit`])
+//! - [`audit`]: what a change says of itself to the audit log
+//! - [`limits`]: how much a principal may ask for
 //! - [`page`]: keyset pages with an opaque cursor
 //! - [`secret`]: opaque tokens, shown once and kept as a hash
+//! - [`tags`]: words that people sort things by
+//! - [`vault`]: secrets that have to be read again
 //! - [`storage`]: how a repository says that it can't
 //! - [`problem`]: the stable codes that name what went wrong
 //!
@@ -12,21 +17,34 @@
 //! compiler then leads to every place that has to decide about it.
 
 pub mod access;
+pub mod audit;
 pub mod entropy;
 pub mod ids;
+pub mod limits;
 pub mod page;
 pub mod problem;
 pub mod secret;
 pub mod storage;
+pub mod tags;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod vault;
 
-pub use access::{Action, Denied, Principal, Resource, Role, TenantScope};
+pub use access::{
+    Act, Action, Actor, Author, Denied, KeyScope, Permit, Principal, Role, TenantScope, act,
+};
+pub use audit::{Audited, Deed, Place};
 pub use entropy::Entropy;
-pub use ids::{AgentId, CommandId, ConnectionId, CustomerId, EnrollmentTokenId, SessionId, UserId};
+pub use ids::{
+    AgentId, ApiKeyId, CommandId, ConnectionId, CustomerId, DataKeyId, EnrollmentTokenId,
+    SessionId, UserId,
+};
+pub use limits::Plan;
 pub use page::{Cursor, Page, PageRequest};
 pub use problem::ProblemCode;
 pub use secret::{Secret, TokenHash, TokenKind};
 pub use storage::StorageError;
+pub use tags::{InvalidTags, Tags};
 pub use time::{Clock, Timestamp};
+pub use vault::{Sealed, Vault};

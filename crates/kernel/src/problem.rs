@@ -36,6 +36,22 @@ problem_codes! {
     AccountDisabled => "ACCOUNT_DISABLED",
     /// The credential is good and does not allow this.
     Forbidden => "FORBIDDEN",
+    /// The right password alone is not enough: send `totp_code` as well.
+    SecondFactorRequired => "SECOND_FACTOR_REQUIRED",
+    /// An admin requires a second factor, and the account has none yet.
+    SecondFactorMissing => "SECOND_FACTOR_MISSING",
+    /// The password or second factor has to be shown again.
+    ConfirmationRequired => "CONFIRMATION_REQUIRED",
+    /// Nobody can register by themselves here.
+    RegistrationClosed => "REGISTRATION_CLOSED",
+    /// There would be no admin left.
+    LastAdmin => "LAST_ADMIN",
+    /// The customer has no key.
+    NoApiKey => "NO_API_KEY",
+    /// The thing is not in a state in which this can be done.
+    WrongState => "WRONG_STATE",
+    /// The identity provider does not answer, or did not vouch for anybody.
+    SignOnFailed => "SIGN_ON_FAILED",
     /// There is no such thing, or it is not yours.
     NotFound => "NOT_FOUND",
     /// The path exists, but not with this method.
@@ -60,6 +76,8 @@ problem_codes! {
     EnrollmentTokenUsedUp => "ENROLLMENT_TOKEN_USED_UP",
     /// The thing was changed since it was read.
     PreconditionFailed => "PRECONDITION_FAILED",
+    /// The body did not come in time.
+    RequestTimeout => "REQUEST_TIMEOUT",
     /// The body is larger than the route takes.
     TooLarge => "CONTENT_TOO_LARGE",
     /// The body is of a type that the route does not take.

@@ -18,6 +18,10 @@ pub enum TokenKind {
     Enrollment,
     /// Opens an agent's own channel.
     Agent,
+    /// Opens the API to a customer's programs.
+    ApiKey,
+    /// Opens one event stream or WebSocket, once.
+    Ticket,
 }
 
 impl TokenKind {
@@ -27,12 +31,14 @@ impl TokenKind {
             Self::Refresh => "rt_",
             Self::Enrollment => "et_",
             Self::Agent => "ag_",
+            Self::ApiKey => "sk_",
+            Self::Ticket => "tk_",
         }
     }
 
     /// The kind that `text` claims to be by its prefix.
     pub fn of(text: &str) -> Option<Self> {
-        [Self::Refresh, Self::Enrollment, Self::Agent]
+        [Self::Refresh, Self::Enrollment, Self::Agent, Self::ApiKey, Self::Ticket]
             .into_iter()
             .find(|kind| text.starts_with(kind.prefix()))
     }

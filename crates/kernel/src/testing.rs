@@ -3,7 +3,9 @@
 use chrono::{DateTime, TimeDelta};
 use parking_lot::Mutex;
 
-use crate::{Clock, Entropy, Timestamp};
+use crate::{
+    Act, Author, Clock, Entropy, Permit, Principal, Role, SessionId, TenantScope, Timestamp, UserId,
+};
 
 /// A clock that moves only when told to.
 #[derive(Debug)]
@@ -56,4 +58,32 @@ impl Entropy for SeededEntropy {
             chunk.copy_from_slice(word.to_le_bytes().get(..chunk.len()).unwrap_or_default());
         }
     }
+}
+
+/// A permission for `A` as the person `seed`, in every customer's scope.
+///
+/// # Panics
+/// When `A` is not for people.
+pub fn permit<A: Act>(seed: u64) -> Permit<A> {
+    permit_in(seed, TenantScope::All)
+}
+
+/// A permission for `A` as the person `seed`, an operator, or the admin of everything.
+///
+/// # Panics
+/// When `A` is not for them.
+#[expect(clippy::expect_used, reason = "a test ends where it fails")]
+pub fn permit_in<A: Act>(seed: u64, tenants: TenantScope) -> Permit<A> {
+    let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(seed));
+    let role = if tenants == TenantScope::All { Role::Admin } else { Role::Operator };
+    let principal = Principal::User {
+        user_id: UserId::new(&clock, &entropy),
+        name: "ann".into(),
+        session_id: SessionId::new(&clock, &entropy),
+        role,
+        tenants,
+        confirmed: true,
+        lacks_second_factor: false,
+    };
+    Permit::ask(principal, &Author::system()).expect("the role allows it")
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use ipnet::IpNet;
 use muster_commands::Limits;
 use muster_crypto::MasterKey;
+use muster_http::Web;
 use muster_identity::Password;
 use muster_kernel::Secret;
 use muster_sea_orm::DatabaseUrl;
@@ -32,9 +34,14 @@ pub(crate) struct Settings {
     /// Allow to listen beyond this machine without TLS.
     #[arg(long, env = "MUSTER_INSECURE_HTTP", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) insecure_http: Option<bool>,
-    /// Addresses of the proxies in front, comma separated; they do the TLS.
+    /// Addresses or networks of the proxies in front, comma separated: they do the TLS, and their
+    /// X-Forwarded-For is believed.
     #[arg(long, env = "MUSTER_TRUSTED_PROXIES", value_delimiter = ',')]
-    pub(crate) trusted_proxies: Option<Vec<std::net::IpAddr>>,
+    pub(crate) trusted_proxies: Option<Vec<String>>,
+    /// Other origins whose pages may use the API, such as `https://panel.example.org`,
+    /// comma separated.
+    #[arg(long, env = "MUSTER_CORS_ORIGINS", value_delimiter = ',')]
+    pub(crate) cors_origins: Option<Vec<String>>,
     /// What agents and links are told [default: follows from listen].
     #[arg(long, env = "MUSTER_PUBLIC_URL")]
     pub(crate) public_url: Option<String>,
@@ -120,7 +127,7 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
-    pub(crate) public_url: String,
+    pub(crate) web: Web,
     pub(crate) tls: TlsSource,
     pub(crate) data_dir: PathBuf,
     pub(crate) database: DatabaseUrl,
@@ -148,8 +155,8 @@ impl Config {
         let listen = settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
         let tls = tls(settings.tls, settings.tls_cert, settings.tls_key)?;
         let plain = !tls.is_on();
-        let behind_proxy = settings.trusted_proxies.is_some_and(|proxies| !proxies.is_empty());
-        let asked_for = behind_proxy || settings.insecure_http == Some(true);
+        let trusted_proxies = networks(&settings.trusted_proxies.unwrap_or_default())?;
+        let asked_for = !trusted_proxies.is_empty() || settings.insecure_http == Some(true);
         if plain && !listen.ip().is_loopback() && !asked_for {
             bail!(
                 "MUSTER_LISTEN: {listen} can be reached from other machines, without TLS. Turn it \
@@ -178,7 +185,11 @@ impl Config {
         }
         Ok(Self {
             listen,
-            public_url: public_url.trim_end_matches('/').to_owned(),
+            web: Web {
+                public_url: public_url.trim_end_matches('/').to_owned(),
+                trusted_proxies,
+                origins: origins(settings.cors_origins.unwrap_or_default())?,
+            },
             tls,
             data_dir,
             database,
@@ -189,6 +200,27 @@ impl Config {
             log_format: settings.log_format,
         })
     }
+}
+
+fn networks(texts: &[String]) -> anyhow::Result<Vec<IpNet>> {
+    let read = |text: &String| {
+        muster_http::network(text).with_context(|| {
+            format!("MUSTER_TRUSTED_PROXIES: {text} is neither an address nor a network")
+        })
+    };
+    texts.iter().map(read).collect()
+}
+
+/// An origin is compared to the letter, as browsers send it.
+fn origins(texts: Vec<String>) -> anyhow::Result<Vec<String>> {
+    for text in &texts {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*']));
+        if !is_origin || text.to_lowercase() != *text {
+            bail!("MUSTER_CORS_ORIGINS: {text} is no origin such as https://panel.example.org");
+        }
+    }
+    Ok(texts)
 }
 
 fn tls(
@@ -237,6 +269,7 @@ impl Settings {
             listen: self.listen.or(file.listen),
             insecure_http: self.insecure_http.or(file.insecure_http),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
+            cors_origins: self.cors_origins.or(file.cors_origins),
             public_url: self.public_url.or(file.public_url),
             tls: self.tls.or(file.tls),
             tls_cert: self.tls_cert.or(file.tls_cert),
@@ -266,14 +299,18 @@ mod tests {
     #[test]
     fn nothing_given_is_enough() {
         let config = Config::check(Settings::default()).unwrap();
-        assert_eq!(config.public_url, "http://127.0.0.1:8000");
+        assert_eq!(config.web.public_url, "http://127.0.0.1:8000");
         assert_eq!(config.limits.default_timeout, Duration::from_secs(30));
     }
 
     #[test]
     fn what_can_not_be_used_stops_the_start_by_name() {
         type Change = fn(&mut Settings);
-        let cases: [(&str, Change); 12] = [
+        let cases: [(&str, Change); 14] = [
+            ("MUSTER_TRUSTED_PROXIES", |s| s.trusted_proxies = Some(vec!["proxy".into()])),
+            ("MUSTER_CORS_ORIGINS", |s| {
+                s.cors_origins = Some(vec!["https://*.example.org".into()]);
+            }),
             ("MUSTER_LISTEN", |s| s.listen = Some(([0, 0, 0, 0], 80).into())),
             ("DATABASE_URL", |s| s.database_url = Some("mysql://x".into())),
             ("DATABASE_URL", |s| s.database_url = Some("postgres://x".into())),
@@ -302,7 +339,7 @@ mod tests {
     #[test]
     fn a_listener_that_others_reach_without_tls_has_to_be_asked_for() {
         let listen = Some(([0, 0, 0, 0], 80).into());
-        let proxy = Some(vec![[10, 0, 0, 1].into()]);
+        let proxy = Some(vec!["10.0.0.0/8".to_owned()]);
         let settings = Settings { listen, ..Settings::default() };
         for allowed in [
             Settings { insecure_http: Some(true), ..settings.clone() },
@@ -318,7 +355,7 @@ mod tests {
         let file: Settings = toml::from_str("tls = \"self-signed\"").unwrap();
         let config = Config::check(file).unwrap();
         assert!(config.tls.is_on());
-        assert_eq!(config.public_url, "https://127.0.0.1:8000");
+        assert_eq!(config.web.public_url, "https://127.0.0.1:8000");
     }
 
     #[test]

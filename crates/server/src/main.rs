@@ -3,6 +3,7 @@
 mod config;
 mod jobs;
 mod logging;
+mod policy;
 mod quickstart;
 mod secrets;
 mod serve;
@@ -12,10 +13,10 @@ mod wiring;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
+use muster_kernel::Author;
 use muster_migrations::{MigrationStatus, Migrator, MigratorTrait};
-use muster_sea_orm::Database;
 
 use config::{Config, Settings};
 
@@ -40,12 +41,25 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Work on the secrets in the database; the server may run meanwhile.
+    Secrets {
+        #[command(subcommand)]
+        work: SecretsWork,
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Print the OpenAPI document.
     Openapi {
         /// Print the AsyncAPI document of the agent protocol instead.
         #[arg(long)]
         asyncapi: bool,
     },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum SecretsWork {
+    /// Make a new data key and seal every secret anew with it.
+    Rotate,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -80,6 +94,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Migrate { direction, settings } => {
             system.block_on(migrate(direction, &Config::load(settings)?))
         }
+        Command::Secrets { work: SecretsWork::Rotate, settings } => {
+            system.block_on(rotate(&Config::load(settings)?))
+        }
         Command::Openapi { asyncapi } => {
             let document = if asyncapi {
                 serde_json::to_string_pretty(&muster_protocol::asyncapi())?
@@ -91,9 +108,17 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
+async fn rotate(config: &Config) -> anyhow::Result<()> {
+    let (done, failed) = wiring::rotation(config).await?.run(&Author::system()).await?;
+    writeln!(std::io::stdout(), "{done} secrets are sealed with a new key")?;
+    if failed > 0 {
+        bail!("{failed} secrets can't be opened and stay as they are; set them again");
+    }
+    Ok(())
+}
+
 async fn migrate(direction: Direction, config: &Config) -> anyhow::Result<()> {
-    secrets::prepare_data_dir(&config.data_dir)?;
-    let database = Database::connect(&config.database).await?;
+    let database = wiring::database(config).await?;
     let connection = database.schema_connection();
     match direction {
         Direction::Up => Migrator::up(connection, None).await?,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use muster_customers::{Name, NewToken};
 use muster_http::AppState;
-use muster_kernel::{PageRequest, Secret, TenantScope, UserId};
+use muster_kernel::{Act, Author, PageRequest, Permit, Plan, Secret, Tags};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -98,22 +98,31 @@ fn agent_program() -> anyhow::Result<PathBuf> {
 
 async fn enrollment_token(state: &AppState) -> anyhow::Result<Secret> {
     let name = Name::parse(CUSTOMER)?;
+    let reading = permit(state).await?;
     let page = PageRequest::default();
-    let known = state.customers.list(&TenantScope::All, Some(CUSTOMER), &page).await?.items;
-    let customer = match known.into_iter().find(|customer| customer.name == name) {
-        Some(customer) => customer,
-        None => state.customers.create(name, None).await?,
+    let known = state.customers.list(&reading, Some(CUSTOMER), &page).await?.items;
+    let known = known.into_iter().find(|customer| customer.name == name);
+    let customer = if let Some(customer) = known {
+        customer
+    } else {
+        let managing = permit(state).await?;
+        state.customers.create(&managing, name, None, Plan::default()).await?
     };
     let wish = NewToken {
         customer_id: customer.id,
         name: Name::parse("Quickstart")?,
         expires_at: None,
         max_uses: Some(1),
+        tags: Tags::default(),
     };
-    // Nobody is signed in: the token is the installation's own.
-    let nobody = UserId::from_uuid(uuid::Uuid::nil());
-    let minted = state.enrollment_tokens.create(&TenantScope::All, nobody, wish, None).await?;
+    let minted = state.enrollment_tokens.create(&permit(state).await?, wish, None).await?;
     Ok(minted.secret)
+}
+
+/// What is done here is done in the name of an admin: of whoever started this.
+async fn permit<A: Act>(state: &AppState) -> anyhow::Result<Permit<A>> {
+    let admin = state.identity.local_admin().await?.context("there is no active admin")?;
+    Ok(Permit::ask(admin, &Author::system())?)
 }
 
 fn start_agent(
@@ -124,7 +133,7 @@ fn start_agent(
     token: Option<Secret>,
 ) -> anyhow::Result<Child> {
     let mut command = Command::new(program);
-    command.arg("run").arg("--server").arg(&config.public_url).arg("--data-dir").arg(data_dir);
+    command.arg("run").arg("--server").arg(&config.web.public_url).arg("--data-dir").arg(data_dir);
     if let Some(pin) = pin {
         command.arg("--server-fingerprint").arg(pin);
     }
@@ -144,12 +153,13 @@ async fn introduce(
     state: &AppState,
     first_password: Option<Secret>,
 ) -> anyhow::Result<()> {
+    let reading = permit(state).await?;
     let agent = tokio::time::timeout(ONLINE_WITHIN, async {
         loop {
             let (page, _) = state
                 .agents
                 .list(
-                    &TenantScope::All,
+                    &reading,
                     &muster_agents::AgentFilter::default(),
                     None,
                     &PageRequest::default(),
@@ -163,7 +173,7 @@ async fn introduce(
         }
     });
     let agent = agent.await.context("the agent did not come online; see the log above")??;
-    let url = &config.public_url;
+    let url = &config.web.public_url;
     let password = match &first_password {
         Some(password) => password.expose().to_owned(),
         None => "YOUR-PASSWORD".to_owned(),

@@ -65,9 +65,11 @@ pub(crate) async fn run(
     wired: Wired,
 ) -> anyhow::Result<()> {
     let Wired { state, socket, connections, agents, sweep, stop, .. } = wired;
+    let shared = state.clone();
     let server = HttpServer::new(move || {
-        let (state, socket) = (state.clone(), socket.clone());
+        let (state, socket) = (shared.clone(), socket.clone());
         App::new()
+            .wrap(muster_http::cors(&state.web))
             .wrap(Compress::default())
             .wrap(from_fn(muster_http::finish))
             .wrap(TracingLogger::default())
@@ -97,6 +99,9 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(jobs::sweep(sweep, stop.clone()));
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
+    tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
+    tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));
+    tasks.spawn(jobs::prune_audit(state.audit.clone(), state.settings.clone(), stop.clone()));
     if let Some(tls) = tls {
         tasks.spawn(tls.follow(stop.clone()));
     }

@@ -69,7 +69,7 @@ pub(crate) struct Tls {
 impl Tls {
     /// Reads the certificate that the settings name, or makes it; `None` when TLS is off.
     pub(crate) fn open(config: &Config) -> anyhow::Result<Option<Self>> {
-        let host = || host(&config.public_url);
+        let host = || host(&config.web.public_url);
         let files = match &config.tls {
             TlsSource::Off => return Ok(None),
             TlsSource::SelfSigned => self_signed(&config.data_dir, &host()?, config.listen.ip())

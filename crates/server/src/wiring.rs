@@ -4,25 +4,30 @@ use std::sync::Arc;
 
 use actix_web::web;
 use anyhow::Context;
-use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, Sign};
+use ipnet::IpNet;
+use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::{Agents, Enrolment};
+use muster_audit::{Audit, ChainKey};
 use muster_commands::{AgentChannel, Commands, CommandsPorts, Sweep};
 use muster_crypto::{
-    BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SystemClock,
+    BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SealedVault, SystemClock,
+    Totps,
 };
-use muster_customers::{Customers, EnrollmentTokens};
-use muster_http::AppState;
+use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
+use muster_http::{AppState, client_address};
 use muster_identity::{Identity, IdentityPorts};
 use muster_kernel::{Clock, Entropy, Secret};
-use muster_local_bus::LocalFeed;
+use muster_local_bus::{LocalFeed, LocalLimiter, LocalTickets};
 use muster_protocol::Signed;
 use muster_sea_orm::{
-    Database, SeaAgents, SeaCommands, SeaCustomers, SeaEnrollmentTokens, SeaIdentity,
+    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaCommands, SeaCustomers, SeaEnrollmentTokens,
+    SeaIdentity, SeaSettings,
 };
-
+use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::policy::SettingsPolicy;
 use crate::secrets;
 
 /// Everything that one process serves.
@@ -40,16 +45,12 @@ pub(crate) struct Wired {
 
 /// Opens the database, brings it up to date and plugs everything together.
 pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
-    secrets::prepare_data_dir(&config.data_dir)?;
-    let master = match &config.secret_key {
-        Some(key) => key.clone(),
-        None => secrets::master_key(&config.data_dir)?,
-    };
-    let database = Database::connect(&config.database).await.context("DATABASE_URL")?;
-    database.migrate().await?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-    let identity = identity(&database, &master, &clock, &entropy);
+    let base = base(config).await?;
+    base.database.migrate().await?;
+    let Base { master, database, clock, entropy, .. } = &base;
+    let settings = Arc::new(settings(&base));
+    settings.reload().await?;
+    let identity = identity(&base, &settings);
     let first_password = identity.ensure_first_admin(config.admin_password.clone()).await?;
 
     let keys = Arc::new(Keys::new(master.clone()));
@@ -73,10 +74,19 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         config.limits,
     );
     let stop = CancellationToken::new();
-    let tokens = Arc::new(SeaEnrollmentTokens::new(database));
+    let tokens = Arc::new(SeaEnrollmentTokens::new(database.clone()));
+    let api_keys = ApiKeys::new(
+        Arc::new(SeaApiKeys::new(database.clone())),
+        customers.clone(),
+        keys.clone(),
+        clock.clone(),
+        entropy.clone(),
+    );
+    let log = Arc::new(SeaAudit::new(database.clone()));
     let state = AppState {
         identity,
         customers: Customers::new(customers.clone(), clock.clone(), entropy.clone()),
+        api_keys: Arc::new(api_keys),
         enrollment_tokens: EnrollmentTokens::new(
             tokens,
             customers,
@@ -88,6 +98,10 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         agents: Agents::new(agents.clone(), presence, clock.clone()),
         agent_tokens: agents.clone(),
         commands,
+        settings,
+        audit: Audit::new(log, chain_key(master), clock.clone()),
+        limiter: Arc::new(LocalLimiter::default()),
+        web: config.web.clone(),
         output_limit: usize::try_from(config.output_limit).unwrap_or(usize::MAX),
         started_at: clock.now(),
         clock: clock.clone(),
@@ -99,30 +113,79 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         channel: channel.clone(),
         connections: connections.clone(),
         clock: clock.clone(),
-        entropy,
-        sign: signer(&master),
+        entropy: entropy.clone(),
+        sign: signer(master),
+        peer_address: peer_address(config.web.trusted_proxies.clone()),
         output_limit: config.output_limit,
     });
-    let sweep = Sweep::new(channel, ledger, clock);
+    let sweep = Sweep::new(channel, ledger, clock.clone());
     let state = web::Data::new(state);
     Ok(Wired { state, socket, connections, agents, sweep, stop, first_password })
 }
 
-fn identity(
-    database: &Database,
-    master: &MasterKey,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-) -> Identity {
-    let repository = Arc::new(SeaIdentity::new(database.clone()));
+/// What everything else is made of.
+struct Base {
+    master: MasterKey,
+    database: Database,
+    vault: Arc<SealedVault>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+async fn base(config: &Config) -> anyhow::Result<Base> {
+    secrets::prepare_data_dir(&config.data_dir)?;
+    let master = match &config.secret_key {
+        Some(key) => key.clone(),
+        None => secrets::master_key(&config.data_dir)?,
+    };
+    let database = Database::connect(&config.database, chain_key(&master)).await;
+    let database = database.context("DATABASE_URL")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let keys = Arc::new(SeaSettings::new(database.clone()));
+    let vault = Arc::new(SealedVault::new(&master, keys, clock.clone(), entropy.clone()));
+    Ok(Base { master, database, vault, clock, entropy })
+}
+
+/// What seals everything anew, beside a server that goes on.
+pub(crate) async fn rotation(config: &Config) -> anyhow::Result<Rotation> {
+    let Base { database, vault, .. } = base(config).await?;
+    Ok(Rotation::new(vault, Arc::new(SeaSettings::new(database))))
+}
+
+/// The database, for changes of its schema.
+pub(crate) async fn database(config: &Config) -> anyhow::Result<Database> {
+    Ok(base(config).await?.database)
+}
+
+fn chain_key(master: &MasterKey) -> ChainKey {
+    ChainKey::new(master.derive("audit", &[]))
+}
+
+fn settings(base: &Base) -> Settings {
+    let repository = Arc::new(SeaSettings::new(base.database.clone()));
+    Settings::new(repository, base.vault.clone(), base.clock.clone())
+}
+
+fn identity(base: &Base, settings: &Arc<Settings>) -> Identity {
+    let repository = Arc::new(SeaIdentity::new(base.database.clone()));
     Identity::new(IdentityPorts {
         users: repository.clone(),
-        sessions: repository,
+        sessions: repository.clone(),
+        factors: repository,
         passwords: Arc::new(BcryptHasher::default()),
-        access_tokens: Arc::new(JwtTokens::new(master)),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
+        codes: Arc::new(Totps),
+        vault: base.vault.clone(),
+        access_tokens: Arc::new(JwtTokens::new(&base.master)),
+        tickets: Arc::new(LocalTickets::default()),
+        policy: Arc::new(SettingsPolicy::new(settings.clone())),
+        clock: base.clock.clone(),
+        entropy: base.entropy.clone(),
     })
+}
+
+fn peer_address(trusted: Vec<IpNet>) -> PeerAddress {
+    Arc::new(move |request| Some(client_address(request, &trusted)?.to_string()))
 }
 
 fn signer(master: &MasterKey) -> Sign {

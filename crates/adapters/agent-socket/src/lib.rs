@@ -14,4 +14,4 @@ mod translate;
 mod upgrade;
 
 pub use connections::Connections;
-pub use upgrade::{AgentSocket, AgentSocketPorts, Sign};
+pub use upgrade::{AgentSocket, AgentSocketPorts, PeerAddress, Sign};

@@ -18,6 +18,9 @@ use crate::session::Session;
 /// Signs orders with the server's key; `None` when an order can't be written.
 pub type Sign = Arc<dyn Fn(&Order) -> Option<Signed> + Send + Sync>;
 
+/// From where a request comes, as far as the proxies in front can be trusted.
+pub type PeerAddress = Arc<dyn Fn(&HttpRequest) -> Option<String> + Send + Sync>;
+
 /// What connections of agents need.
 #[derive(Clone)]
 #[expect(missing_docs, missing_debug_implementations, reason = "the names are those of the ports")]
@@ -29,6 +32,7 @@ pub struct AgentSocketPorts {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub sign: Sign,
+    pub peer_address: PeerAddress,
     /// Bytes of each stream of a command that are kept.
     pub output_limit: u64,
 }
@@ -85,7 +89,7 @@ impl AgentSocket {
             .aggregate_continuations()
             .max_continuation_size(MAX_FRAME_BYTES);
         let connection_id = ConnectionId::new(&*self.ports.clock, &*self.ports.entropy);
-        let peer = request.peer_addr().map(|address| address.ip().to_string());
+        let peer = (self.ports.peer_address)(&request);
         let session =
             Session::new(Arc::clone(&self.ports), agent_id, connection_id, outgoing, peer);
         actix_web::rt::spawn(session.run(incoming));

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use chrono::DateTime;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use muster_identity::{AccessTokens, Claims};
 use muster_kernel::{Role, Secret, SessionId, Timestamp, UserId};
@@ -13,6 +15,8 @@ use crate::MasterKey;
 
 /// Who issues the tokens, and for whom.
 const MUSTER: &str = "muster";
+/// How far the clocks of two of our processes may be apart.
+const SKEW: TimeDelta = TimeDelta::seconds(30);
 
 /// Signs access tokens with a key that follows from the master key.
 #[derive(Clone)]
@@ -20,6 +24,8 @@ pub struct JwtTokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
+    /// The name of the key: a token that names another is not ours.
+    kid: String,
 }
 
 impl fmt::Debug for JwtTokens {
@@ -47,12 +53,15 @@ impl JwtTokens {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[MUSTER]);
         validation.set_audience(&[MUSTER]);
-        // The expiry is held against the clock port, below.
+        // Both are held against the clock port, below.
         validation.validate_exp = false;
+        validation.validate_nbf = false;
+        let kid = master.derive("access-tokens/kid", &[]);
         Self {
             encoding: EncodingKey::from_secret(&key),
             decoding: DecodingKey::from_secret(&key),
             validation,
+            kid: URL_SAFE_NO_PAD.encode(kid.first_chunk::<12>().unwrap_or(&[0; 12])),
         }
     }
 }
@@ -71,7 +80,8 @@ impl AccessTokens for JwtTokens {
             iss: MUSTER.to_owned(),
             aud: MUSTER.to_owned(),
         };
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &payload, &self.encoding);
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::HS256) };
+        let token = jsonwebtoken::encode(&header, &payload, &self.encoding);
         // Neither the payload nor the key can make this fail; an empty token opens nothing.
         Secret::from_text(token.unwrap_or_default())
     }
@@ -79,7 +89,11 @@ impl AccessTokens for JwtTokens {
     fn verify(&self, token: &Secret, now: Timestamp) -> Option<Claims> {
         let decoded =
             jsonwebtoken::decode::<Payload>(token.expose(), &self.decoding, &self.validation);
-        let payload = decoded.ok()?.claims;
+        let decoded = decoded.ok()?;
+        if decoded.header.kid.as_ref() != Some(&self.kid) {
+            return None;
+        }
+        let payload = decoded.claims;
         let claims = Claims {
             user_id: UserId::from_uuid(payload.sub),
             session_id: SessionId::from_uuid(payload.sid),
@@ -87,7 +101,8 @@ impl AccessTokens for JwtTokens {
             issued_at: DateTime::from_timestamp(payload.iat, 0)?,
             expires_at: DateTime::from_timestamp(payload.exp, 0)?,
         };
-        (now < claims.expires_at).then_some(claims)
+        let begun = claims.issued_at <= now + SKEW;
+        (begun && now < claims.expires_at).then_some(claims)
     }
 }
 
@@ -95,11 +110,9 @@ impl AccessTokens for JwtTokens {
 mod tests {
     use super::*;
     use crate::OsEntropy;
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use chrono::TimeDelta;
     use muster_kernel::Clock;
     use muster_kernel::testing::{FakeClock, SeededEntropy};
+    use serde_json::{Value, json};
 
     fn claims() -> Claims {
         let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(4));
@@ -112,40 +125,92 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_token_says_what_was_put_in_until_it_expires() {
-        let tokens = JwtTokens::new(&MasterKey::draw(&OsEntropy));
-        let token = tokens.issue(&claims());
-        assert_eq!(tokens.verify(&token, claims().issued_at), Some(claims()));
-        assert_eq!(tokens.verify(&token, claims().expires_at), None);
+    fn tokens() -> JwtTokens {
+        JwtTokens::new(&MasterKey::draw(&OsEntropy))
+    }
+
+    /// The header and the payload of a token.
+    fn opened(token: &Secret) -> [Value; 2] {
+        let mut parts = token.expose().split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
+        [(); 2].map(|()| serde_json::from_slice(&parts.next().unwrap()).unwrap())
+    }
+
+    /// A token with this header and payload, signed with our own key as `algorithm` would.
+    fn signed(tokens: &JwtTokens, header: &Value, payload: &Value) -> Secret {
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let text = format!("{}.{}", encode(header), encode(payload));
+        let algorithm: Algorithm =
+            serde_json::from_value(header["alg"].clone()).unwrap_or(Algorithm::HS256);
+        let signature =
+            jsonwebtoken::crypto::sign(text.as_bytes(), &tokens.encoding, algorithm).unwrap();
+        Secret::from_text(format!("{text}.{signature}"))
     }
 
     #[test]
-    fn a_token_of_another_key_or_algorithm_is_not_taken() {
-        let (ours, theirs) =
-            (MasterKey::draw(&OsEntropy), JwtTokens::new(&MasterKey::draw(&OsEntropy)));
-        let tokens = JwtTokens::new(&ours);
+    fn a_token_says_what_was_put_in_while_it_is_good() {
+        let tokens = tokens();
+        let token = tokens.issue(&claims());
+        let begun = claims().issued_at;
+        assert_eq!(tokens.verify(&token, begun), Some(claims()));
+        assert_eq!(tokens.verify(&token, claims().expires_at), None, "expired");
+        assert_eq!(tokens.verify(&token, begun - SKEW), Some(claims()), "another process's clock");
+        assert_eq!(tokens.verify(&token, begun - SKEW * 2), None, "not yet valid");
+    }
+
+    #[test]
+    fn a_token_that_is_not_ours_word_for_word_is_not_taken() {
+        let tokens = tokens();
         let now = claims().issued_at;
-        assert_eq!(tokens.verify(&theirs.issue(&claims()), now), None);
+        let [header, payload] = opened(&tokens.issue(&claims()));
+        assert!(tokens.verify(&signed(&tokens, &header, &payload), now).is_some());
+        for (part, name, value) in [
+            (0, "kid", json!("another")),
+            (0, "kid", json!(null)),
+            (0, "alg", json!("HS384")),
+            (0, "alg", json!("HS512")),
+            (1, "aud", json!("another")),
+            (1, "iss", json!("another")),
+            (1, "aud", json!(null)),
+            (1, "role", json!("root")),
+            (1, "sub", json!("admin")),
+        ] {
+            let mut parts = [header.clone(), payload.clone()];
+            parts[part][name] = value.clone();
+            let forged = signed(&tokens, &parts[0], &parts[1]);
+            assert_eq!(tokens.verify(&forged, now), None, "{name} = {value}");
+        }
+    }
+
+    #[test]
+    fn no_algorithm_but_ours_proves_a_token() {
+        let tokens = tokens();
         let good = tokens.issue(&claims());
-        let payload = good.expose().split('.').nth(1).unwrap();
-        for header in [r#"{"alg":"none","typ":"JWT"}"#, r#"{"alg":"HS512","typ":"JWT"}"#] {
-            let header = URL_SAFE_NO_PAD.encode(header);
-            for signature in ["", good.expose().split('.').nth(2).unwrap()] {
-                let forged = Secret::from_text(format!("{header}.{payload}.{signature}"));
-                assert_eq!(tokens.verify(&forged, now), None);
+        let [header, payload] = opened(&good);
+        let signature = good.expose().split('.').nth(2).unwrap();
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        for algorithm in ["none", "None", "nOnE", "", "RS256", "ES256", "PS256", "EdDSA"] {
+            let mut header = header.clone();
+            header["alg"] = json!(algorithm);
+            for signature in ["", signature] {
+                let forged = format!("{}.{}.{signature}", encode(&header), encode(&payload));
+                let forged = Secret::from_text(forged);
+                assert_eq!(tokens.verify(&forged, claims().issued_at), None, "{algorithm}");
             }
         }
     }
 
     #[test]
-    fn a_changed_payload_is_not_taken() {
-        let tokens = JwtTokens::new(&MasterKey::draw(&OsEntropy));
+    fn a_changed_payload_or_another_key_is_not_taken() {
+        let tokens = tokens();
         let good = tokens.issue(&claims());
         let parts: Vec<_> = good.expose().split('.').collect();
         let payload = URL_SAFE_NO_PAD.decode(parts[1]).unwrap();
         let raised = String::from_utf8(payload).unwrap().replace("operator", "admin");
         let forged = format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(raised), parts[2]);
-        assert_eq!(tokens.verify(&Secret::from_text(forged), claims().issued_at), None);
+        let now = claims().issued_at;
+        assert_eq!(tokens.verify(&Secret::from_text(forged), now), None);
+        let mut theirs = self::tokens();
+        theirs.kid.clone_from(&tokens.kid);
+        assert_eq!(tokens.verify(&theirs.issue(&claims()), now), None);
     }
 }

@@ -1,24 +1,25 @@
 //! The last touch to every answer: its request id, its security headers, and a problem document
 //! where some library answered with an error of its own.
 
-use actix_web::Error;
-use actix_web::HttpMessage;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, web};
 use tracing_actix_web::RequestId;
 
-use crate::Problem;
+use crate::{AppState, Problem, limits};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What an answer of the API may do in a browser: nothing.
 const API_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
+/// From now on, for a year, browsers ask by TLS only.
+const ONLY_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const NOTHING: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Middleware that finishes every answer; it belongs inside of `TracingLogger`.
@@ -32,9 +33,15 @@ pub async fn finish(
     let request_id = request.extensions().get::<RequestId>().map(ToString::to_string);
     let response = next.call(request).await?.map_into_boxed_body();
     let mut response = as_problem(response, request_id.as_deref());
+    let asked = response.request().clone();
     let headers = response.headers_mut();
     if let Some(value) = request_id.and_then(|id| HeaderValue::from_str(&id).ok()) {
         headers.insert(REQUEST_ID, value);
+    }
+    limits::tell(&asked, headers);
+    let state = asked.app_data::<web::Data<AppState>>();
+    if state.is_some_and(|state| state.web.is_https()) {
+        headers.insert(STRICT_TRANSPORT_SECURITY, ONLY_HTTPS);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

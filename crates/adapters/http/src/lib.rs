@@ -1,23 +1,27 @@
 //! The HTTP API: routes, extractors, problems, OpenAPI.
 //!
-//! A handler extracts, authorises, calls one use case and maps the answer. Whoever adds an
+//! A handler takes a permit, calls one use case with it and maps the answer. Whoever adds an
 //! endpoint writes its handler in the file of its resource under `routes/`, with its OpenAPI
 //! description beside it, names it in the table in `routes/mod.rs` and in the list there that
-//! makes the document; tests compare the two and every route with `authorisation.txt`.
+//! makes the document; tests compare the two, and every route with `tests/authorisation.txt`.
 
+mod cors;
 mod docs;
 mod extract;
 mod finish;
+mod limits;
 mod problem;
 mod routes;
 mod state;
 
 use actix_web::web;
 
+pub use cors::cors;
+pub use extract::{client_address, network};
 pub use finish::finish;
 pub use problem::Problem;
 pub use routes::{ROUTES, openapi};
-pub use state::AppState;
+pub use state::{AppState, Web};
 
 /// Mounts everything: the API beneath `/api/v1` and its alias `/api`, and its documentation.
 /// `extend` mounts what other adapters add beneath the same two.

@@ -151,6 +151,8 @@ impl From<Denied> for Problem {
         let code = match denied {
             Denied::Forbidden => ProblemCode::Forbidden,
             Denied::NotFound => ProblemCode::NotFound,
+            Denied::Unconfirmed => ProblemCode::ConfirmationRequired,
+            Denied::SecondFactorRequired => ProblemCode::SecondFactorMissing,
         };
         Self::new(code, denied.to_string())
     }
@@ -182,20 +184,29 @@ const fn status(code: ProblemCode) -> StatusCode {
         ProblemCode::Malformed => StatusCode::BAD_REQUEST,
         ProblemCode::Unauthenticated
         | ProblemCode::InvalidCredentials
+        | ProblemCode::SecondFactorRequired
+        | ProblemCode::SignOnFailed
         | ProblemCode::EnrollmentTokenInvalid
         | ProblemCode::EnrollmentTokenExpired
         | ProblemCode::EnrollmentTokenUsedUp => StatusCode::UNAUTHORIZED,
-        ProblemCode::AccountPending | ProblemCode::AccountDisabled | ProblemCode::Forbidden => {
-            StatusCode::FORBIDDEN
-        }
+        ProblemCode::AccountPending
+        | ProblemCode::AccountDisabled
+        | ProblemCode::SecondFactorMissing
+        | ProblemCode::ConfirmationRequired
+        | ProblemCode::RegistrationClosed
+        | ProblemCode::Forbidden => StatusCode::FORBIDDEN,
         ProblemCode::NotFound => StatusCode::NOT_FOUND,
         ProblemCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ProblemCode::AlreadyExists
         | ProblemCode::CustomerHasAgents
         | ProblemCode::IdempotencyConflict
         | ProblemCode::AgentOffline
+        | ProblemCode::LastAdmin
+        | ProblemCode::NoApiKey
+        | ProblemCode::WrongState
         | ProblemCode::CommandEnded => StatusCode::CONFLICT,
         ProblemCode::AgentTimeout => StatusCode::GATEWAY_TIMEOUT,
+        ProblemCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         ProblemCode::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ProblemCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,

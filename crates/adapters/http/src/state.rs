@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use muster_agents::{AgentTokens, Agents, Enrolment};
+use muster_audit::Audit;
 use muster_commands::Commands;
-use muster_customers::{Customers, EnrollmentTokens};
+use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_identity::Identity;
 use muster_kernel::Timestamp;
+use muster_kernel::limits::RateLimiter;
+use muster_settings::Settings;
 use tokio_util::sync::CancellationToken;
 
 /// The use cases, as the server wired them.
@@ -15,11 +19,16 @@ use tokio_util::sync::CancellationToken;
 pub struct AppState {
     pub identity: Identity,
     pub customers: Customers,
+    pub api_keys: Arc<ApiKeys>,
     pub enrollment_tokens: EnrollmentTokens,
     pub enrolment: Enrolment,
     pub agents: Agents,
     pub agent_tokens: Arc<dyn AgentTokens>,
     pub commands: Commands,
+    pub settings: Arc<Settings>,
+    pub audit: Audit,
+    pub limiter: Arc<dyn RateLimiter>,
+    pub web: Web,
     /// Bytes of each stream of a command that are kept, and so the most that is answered.
     pub output_limit: usize,
     /// When this process started.
@@ -27,4 +36,59 @@ pub struct AppState {
     pub clock: Arc<dyn muster_kernel::Clock>,
     /// Cancelled when the server is shutting down: streams that would go on end.
     pub closing: CancellationToken,
+}
+
+/// How this installation is reached.
+#[derive(Debug, Clone, Default)]
+pub struct Web {
+    /// What agents and links are told, without a slash at its end.
+    pub public_url: String,
+    /// The proxies in front, whose word counts about where requests come from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Other origins whose pages may use the API, such as `https://panel.example.org`.
+    pub origins: Vec<String>,
+}
+
+impl Web {
+    /// Whether pages of `origin` may use the API.
+    pub fn allows(&self, origin: &str) -> bool {
+        self.own_origin() == Some(origin) || self.origins.iter().any(|known| known == origin)
+    }
+
+    /// Whether browsers reach it by TLS, and should by nothing else.
+    pub fn is_https(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
+
+    /// Scheme, host and port of the public address.
+    fn own_origin(&self) -> Option<&str> {
+        let host = self.public_url.find("://")? + 3;
+        let path = self.public_url.get(host..)?.find('/');
+        self.public_url.get(..path.map_or(self.public_url.len(), |path| host + path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_our_own_and_of_named_origins_are_allowed_and_of_no_others() {
+        let web = Web {
+            public_url: "https://muster.example.org:8443/rmm".into(),
+            origins: vec!["https://panel.example.org".into()],
+            ..Web::default()
+        };
+        assert!(web.allows("https://muster.example.org:8443"));
+        assert!(web.allows("https://panel.example.org"));
+        for other in [
+            "https://muster.example.org",
+            "http://muster.example.org:8443",
+            "https://panel.example.org.evil.example",
+            "null",
+            "",
+        ] {
+            assert!(!web.allows(other), "{other}");
+        }
+    }
 }

@@ -3,10 +3,12 @@
 use std::str::FromStr;
 
 use futures_util::future::BoxFuture;
+use muster_audit::ChainKey;
 use muster_migrations::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
 
 use crate::DatabaseError;
+use crate::audit::Trail;
 use crate::writer::Writer;
 
 /// How many reads are answered at a time.
@@ -54,21 +56,22 @@ pub struct Database {
     readers: DatabaseConnection,
     write_connection: DatabaseConnection,
     writer: Writer,
+    trail: Trail,
 }
 
 impl Database {
-    /// Connects and starts the writing task. The schema is left as it is: see
+    /// Connects and starts the writing task; `key` chains the audit log. The schema is left as it is: see
     /// [`Database::migrate`].
     ///
     /// # Errors
     /// When the file can't be opened or created, or the server doesn't answer.
-    pub async fn connect(url: &DatabaseUrl) -> Result<Self, DatabaseError> {
+    pub async fn connect(url: &DatabaseUrl, key: ChainKey) -> Result<Self, DatabaseError> {
         let failed = |error| DatabaseError::new("connecting to the database", error);
         // The writer first: it creates the file that the readers open.
         let write_connection = open(url, 1, false).await.map_err(failed)?;
         let readers = open(url, READERS, true).await.map_err(failed)?;
         let writer = Writer::start(write_connection.clone());
-        Ok(Self { readers, write_connection, writer })
+        Ok(Self { readers, write_connection, writer, trail: Trail::new(key) })
     }
 
     /// Brings the schema up to date.
@@ -88,6 +91,11 @@ impl Database {
     /// For queries. What is read is what was committed when the query began.
     pub const fn reader(&self) -> &DatabaseConnection {
         &self.readers
+    }
+
+    /// The audit log, for within [`Database::write`].
+    pub(crate) fn trail(&self) -> Trail {
+        self.trail.clone()
     }
 
     /// Does `work` in a write transaction and answers after the durable commit. An error of the

@@ -5,9 +5,10 @@
 //!
 //! To add a repository: write its entity and its migration, turn rows into domain types by a
 //! function that names table and column when a row makes no sense, let every write go through
-//! [`Database::write`], and run the port's contract suite in the folder's tests.
+//! [`Database::write`] and enter in the audit log what it did, and run the port's contract suite in the folder's tests.
 
 mod agents;
+mod audit;
 mod columns;
 mod commands;
 mod customers;
@@ -15,13 +16,16 @@ mod database;
 mod error;
 mod idempotency;
 mod identity;
+mod settings;
 #[cfg(test)]
 mod testing;
 mod writer;
 
 pub use agents::SeaAgents;
+pub use audit::SeaAudit;
 pub use commands::SeaCommands;
-pub use customers::{SeaCustomers, SeaEnrollmentTokens};
+pub use customers::{SeaApiKeys, SeaCustomers, SeaEnrollmentTokens};
 pub use database::{Database, DatabaseUrl, InvalidDatabaseUrl};
 pub use error::DatabaseError;
 pub use identity::SeaIdentity;
+pub use settings::SeaSettings;

@@ -2,20 +2,25 @@
 
 use muster_agents::Enrol;
 use muster_agents::testing::candidate;
+use muster_audit::ChainKey;
 use muster_customers::testing::{customer, token};
 use muster_customers::{CustomerRepository, EnrollmentToken, EnrollmentTokenRepository};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
-use muster_kernel::{AgentId, CustomerId, TokenHash};
+use muster_kernel::{AgentId, Author, CustomerId, TokenHash};
 use tempfile::TempDir;
 
 use crate::{Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens};
+
+/// The key of the audit log in tests.
+pub(crate) const CHAIN_KEY: ChainKey = ChainKey::new([3; 32]);
 
 /// A fresh, migrated SQLite database. Its file lives in a folder that goes away with the
 /// process's temporary files: the folder is leaked on purpose, for the writer outlives the test.
 pub(crate) async fn database() -> Database {
     let folder = TempDir::new().unwrap().keep();
     let url = format!("sqlite://{}", folder.join("muster.db").display());
-    let database = Database::connect(&url.parse::<DatabaseUrl>().unwrap()).await.unwrap();
+    let database =
+        Database::connect(&url.parse::<DatabaseUrl>().unwrap(), CHAIN_KEY).await.unwrap();
     database.migrate().await.unwrap();
     database
 }
@@ -25,9 +30,9 @@ pub(crate) async fn customers(database: &Database) -> [(CustomerId, TokenHash); 
     let customers = SeaCustomers::new(database.clone());
     let tokens = SeaEnrollmentTokens::new(database.clone());
     let create = async |seed| {
-        customers.create(customer(seed)).await.unwrap();
+        customers.create(customer(seed), &Author::system()).await.unwrap();
         let token = EnrollmentToken { max_uses: None, ..token(seed) };
-        tokens.create(token.clone(), None).await.unwrap();
+        tokens.create(token.clone(), None, &Author::system()).await.unwrap();
         (token.customer_id, token.hash)
     };
     [create(101).await, create(102).await]
@@ -37,8 +42,9 @@ pub(crate) async fn customers(database: &Database) -> [(CustomerId, TokenHash); 
 pub(crate) async fn agents(database: &Database) -> [(AgentId, CustomerId); 2] {
     let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(77));
     let registry = SeaAgents::new(database.clone());
-    let enrol = async |(customer, token)| {
-        let id = registry.enrol(token, candidate("web", None, &clock, &entropy)).await.unwrap();
+    let enrol = async |(customer, token): (CustomerId, TokenHash)| {
+        let id =
+            registry.enrol(token.into(), candidate("web", None, &clock, &entropy)).await.unwrap();
         (id, customer)
     };
     let [one, other] = customers(database).await;

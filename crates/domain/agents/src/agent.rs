@@ -3,10 +3,10 @@
 use std::fmt;
 
 use chrono::TimeDelta;
-use muster_kernel::{AgentId, CustomerId, Timestamp};
+use muster_kernel::{AgentId, Audited, CustomerId, Place, Tags, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::Tags;
+use crate::AgentChange;
 
 /// How long after its last frame an agent still counts as online.
 pub const ONLINE_FOR: TimeDelta = TimeDelta::seconds(60);
@@ -80,6 +80,36 @@ impl AgentStatus {
 impl fmt::Display for AgentStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Agent {
+    /// The agent after a change.
+    #[must_use]
+    pub fn changed(mut self, change: AgentChange, now: Timestamp) -> Self {
+        self.hostname = change.hostname.unwrap_or(self.hostname);
+        self.tags = change.tags.unwrap_or(self.tags);
+        self.customer_id = change.customer_id.unwrap_or(self.customer_id);
+        self.notes = change.notes.or(self.notes).filter(|notes| !notes.is_empty());
+        self.updated_at = now;
+        self
+    }
+}
+
+impl Audited for Agent {
+    fn place(&self) -> Place {
+        Place { kind: "agent", id: self.id.as_uuid(), customer_id: Some(self.customer_id) }
+    }
+
+    fn facts(&self) -> serde_json::Value {
+        serde_json::json!({
+            "hostname": self.hostname,
+            "customer_id": self.customer_id,
+            "os_type": self.os_type.as_str(),
+            "machine_id": self.machine_id,
+            "tags": self.tags,
+            "notes": self.notes,
+        })
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use muster_kernel::{AgentId, Clock, Entropy, Secret, StorageError, TokenHash, TokenKind};
+use muster_kernel::{
+    Actor, AgentId, Author, Clock, Entropy, Permit, Principal, Secret, StorageError, TokenHash,
+    TokenKind, act,
+};
 
 use crate::Registration;
-use crate::ports::{Enrol, EnrolCandidate};
+use crate::ports::{Admission, Enrol, EnrolCandidate};
 
 /// Why a machine is not let in.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,45 @@ pub enum EnrolError {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// What a machine shows to be let in.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// An enrollment token, and from where it comes.
+    Token(Secret, Author),
+    /// A customer's key that allows it.
+    Key(Permit<act::EnrolAgents>),
+}
+
+impl Credential {
+    fn admission(&self) -> Result<Admission, EnrolError> {
+        match self {
+            Self::Token(token, _) => Ok(Admission::Token(token.hash())),
+            Self::Key(permit) => match permit.principal() {
+                Principal::ApiKey { customer_id, .. } => Ok(Admission::Customer(*customer_id)),
+                Principal::User { .. } | Principal::Agent { .. } => Err(EnrolError::TokenInvalid),
+            },
+        }
+    }
+
+    fn author(&self) -> Author {
+        match self {
+            Self::Token(_, author) => author.as_actor(Actor::Anonymous),
+            Self::Key(permit) => permit.author().clone(),
+        }
+    }
+
+    /// What attempts with this credential have in common.
+    fn family(&self) -> TokenHash {
+        match self {
+            Self::Token(token, _) => token.hash(),
+            Self::Key(permit) => {
+                let id = permit.actor().id().map(|id| id.to_string()).unwrap_or_default();
+                Secret::from_text(id).hash()
+            }
+        }
+    }
 }
 
 /// What a machine gets when it is let in.
@@ -65,22 +107,21 @@ impl Enrolment {
         Self { enrol, keys, clock, entropy }
     }
 
-    /// Lets the machine in that shows `enrollment_token`. With an idempotency key the same
+    /// Lets the machine in that shows `credential`. With an idempotency key the same
     /// request again has the same answer.
     ///
     /// # Errors
     /// [`EnrolError`] says what is wrong with the token.
     pub async fn register(
         &self,
-        enrollment_token: &Secret,
+        credential: &Credential,
         registration: Registration,
         idempotency_key: Option<&str>,
     ) -> Result<Enrolled, EnrolError> {
-        let enrollment_token = enrollment_token.hash();
         let agent_token = match idempotency_key {
             Some(attempt) => Secret::from_bytes(
                 TokenKind::Agent,
-                &self.keys.agent_token(enrollment_token, attempt),
+                &self.keys.agent_token(credential.family(), attempt),
             ),
             None => Secret::draw(TokenKind::Agent, &*self.entropy),
         };
@@ -89,8 +130,9 @@ impl Enrolment {
             registration,
             agent_token: agent_token.hash(),
             now: self.clock.now(),
+            author: credential.author(),
         };
-        let agent_id = self.enrol.enrol(enrollment_token, candidate).await?;
+        let agent_id = self.enrol.enrol(credential.admission()?, candidate).await?;
         Ok(Enrolled { agent_id, agent_token, server_key: self.keys.server_key() })
     }
 }

@@ -18,10 +18,10 @@ pub mod testing;
 mod usecase;
 
 pub use agent::{Agent, AgentStatus, Metrics, NetworkInterface, ONLINE_FOR, OsType, SystemInfo};
-pub use enrolment::{EnrolError, Enrolled, Enrolment, MachineKey};
+pub use enrolment::{Credential, EnrolError, Enrolled, Enrolment, MachineKey};
 pub use ports::{
-    AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentTokens, Connection, Enrol,
-    EnrolCandidate, Presence, RefreshError, StatusCounts,
+    Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentTokens, Connection,
+    Enrol, EnrolCandidate, Presence, RefreshError, StatusCounts,
 };
-pub use registration::{Field, InvalidRegistration, Registration, RegistrationRequest, Tags};
+pub use registration::{Field, InvalidRegistration, Registration, RegistrationRequest};
 pub use usecase::{AgentView, Agents, AgentsError};

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use muster_kernel::{
-    AgentId, ConnectionId, CustomerId, Page, PageRequest, StorageError, TenantScope, Timestamp,
-    TokenHash,
+    AgentId, Author, ConnectionId, CustomerId, Page, PageRequest, StorageError, Tags, TenantScope,
+    Timestamp, TokenHash,
 };
 
 use crate::enrolment::EnrolError;
-use crate::{Agent, AgentStatus, Metrics, OsType, Registration, SystemInfo, Tags};
+use crate::{Agent, AgentStatus, Metrics, OsType, Registration, SystemInfo};
 
 /// Which agents a list shows; what is `None` does not matter.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,7 +53,8 @@ pub struct StatusCounts {
     pub offline: u64,
 }
 
-/// The registry of machines. A deleted agent is found by none of these methods.
+/// The registry of machines. A deleted agent is found by none of these methods. What people change
+/// is entered in the audit log in the same transaction.
 #[async_trait]
 pub trait AgentRepository: Send + Sync + std::fmt::Debug {
     /// The agent `id`, if it lies in `scope`.
@@ -75,12 +76,14 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<StatusCounts, StorageError>;
 
-    /// Changes the agent `id` and answers with what it then is; `None` if it is not in `scope`.
+    /// Changes the agent `id` and answers with what it then is; `None` if it is not in `scope`, or
+    /// its new customer is not there.
     async fn update(
         &self,
         scope: &TenantScope,
         id: AgentId,
         change: AgentChange,
+        author: &Author,
         now: Timestamp,
     ) -> Result<Option<Agent>, StorageError>;
 
@@ -89,6 +92,7 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
         &self,
         scope: &TenantScope,
         id: AgentId,
+        author: &Author,
         now: Timestamp,
     ) -> Result<bool, StorageError>;
 
@@ -136,6 +140,23 @@ pub struct EnrolCandidate {
     pub agent_token: TokenHash,
     /// When it asks.
     pub now: Timestamp,
+    /// From where, by which request.
+    pub author: Author,
+}
+
+/// What lets a machine in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// The enrollment token with this hash, which is redeemed.
+    Token(TokenHash),
+    /// A key of this customer, which was found to allow it.
+    Customer(CustomerId),
+}
+
+impl From<TokenHash> for Admission {
+    fn from(token: TokenHash) -> Self {
+        Self::Token(token)
+    }
 }
 
 /// Lets machines in.
@@ -144,10 +165,10 @@ pub trait Enrol: Send + Sync + std::fmt::Debug {
     /// Redeems the enrollment token and writes the agent, both or neither: the same machine of
     /// the same customer is the same agent and gets the new token instead of its old one.
     /// A candidate whose token an agent has already is that agent asking again: nothing is
-    /// redeemed, and the answer is the same.
+    /// redeemed, and the answer is the same. The tags of the enrollment token are the agent's, too.
     async fn enrol(
         &self,
-        enrollment_token: TokenHash,
+        admission: Admission,
         candidate: EnrolCandidate,
     ) -> Result<AgentId, EnrolError>;
 }

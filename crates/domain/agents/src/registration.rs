@@ -1,10 +1,6 @@
 //! What a machine says of itself when it enrols, checked.
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
-
-use muster_kernel::{AgentId, CustomerId, Timestamp};
+use muster_kernel::{AgentId, CustomerId, InvalidTags, Tags, Timestamp};
 
 use crate::{Agent, OsType};
 
@@ -12,7 +8,7 @@ use crate::{Agent, OsType};
 const MAX_HOSTNAME: usize = 253;
 /// The longest of the other texts, in characters.
 const MAX_TEXT: usize = 200;
-/// How many tags or capabilities a machine may have.
+/// How many capabilities a machine may have.
 const MAX_ENTRIES: usize = 64;
 
 /// Which field breaks a rule, and which rule.
@@ -23,6 +19,12 @@ pub struct InvalidRegistration {
     pub field: Field,
     /// What is expected there.
     pub rule: &'static str,
+}
+
+impl From<InvalidTags> for InvalidRegistration {
+    fn from(InvalidTags(rule): InvalidTags) -> Self {
+        Self { field: Field::Tags, rule }
+    }
 }
 
 /// A field of a registration.
@@ -65,34 +67,6 @@ impl Field {
 impl std::fmt::Display for Field {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// Words that people sort machines by: at most 64, each of 1 to 200 visible characters.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Tags(BTreeSet<String>);
-
-impl Tags {
-    /// Takes tags as people give them; space around them is dropped, doubles count once.
-    ///
-    /// # Errors
-    /// When there are too many, or one is empty, too long or not printable.
-    pub fn parse(tags: impl IntoIterator<Item = String>) -> Result<Self, InvalidRegistration> {
-        Ok(Self(entries(Field::Tags, tags)?.into_iter().collect()))
-    }
-
-    /// These tags and `others`, as many as there is room for.
-    #[must_use]
-    pub fn with(mut self, others: Self) -> Self {
-        let room = MAX_ENTRIES.saturating_sub(self.0.len());
-        self.0.extend(others.0.into_iter().take(room));
-        self
-    }
-
-    /// The tags in order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
     }
 }
 
@@ -243,11 +217,5 @@ mod tests {
         for (field, change) in cases {
             assert_eq!(Registration::try_from(request(change)).unwrap_err().field, field);
         }
-    }
-
-    #[test]
-    fn tags_lose_doubles_and_the_space_around_them() {
-        let tags = Tags::parse([" web ".to_owned(), "web".to_owned(), "db".to_owned()]).unwrap();
-        assert_eq!(tags.iter().collect::<Vec<_>>(), ["db", "web"]);
     }
 }

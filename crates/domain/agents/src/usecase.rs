@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use muster_kernel::{AgentId, Clock, CustomerId, Page, PageRequest, StorageError, TenantScope};
+use muster_kernel::{
+    AgentId, Clock, Denied, Page, PageRequest, Permit, StorageError, TenantScope, act,
+};
 
 use crate::ports::{
     AgentChange, AgentFilter, AgentRepository, Connection, Presence, RefreshError, StatusCounts,
@@ -14,8 +16,11 @@ use crate::{Agent, AgentStatus};
 #[derive(Debug, thiserror::Error)]
 pub enum AgentsError {
     /// There is no such agent, or it is not the asker's.
-    #[error("there is no such agent, or it is not yours")]
+    #[error("there is no such agent or customer, or it is not yours")]
     NotFound,
+    /// The asker may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The change breaks a rule.
     #[error(transparent)]
     Invalid(#[from] InvalidRegistration),
@@ -59,10 +64,13 @@ impl Agents {
     /// One agent.
     ///
     /// # Errors
-    /// [`AgentsError::NotFound`] when it does not lie in `scope`.
-    pub async fn get(&self, scope: &TenantScope, id: AgentId) -> Result<AgentView, AgentsError> {
-        let agent = self.repository.find(scope, id).await?.ok_or(AgentsError::NotFound)?;
-        Ok(self.view(agent))
+    /// [`AgentsError::NotFound`] when it does not lie in the asker's scope.
+    pub async fn get(
+        &self,
+        permit: &Permit<act::ReadAgents>,
+        id: AgentId,
+    ) -> Result<AgentView, AgentsError> {
+        self.find(permit.scope(), id).await
     }
 
     /// A page of agents. A status in `filter` means: at this moment.
@@ -71,12 +79,12 @@ impl Agents {
     /// [`AgentsError::Storage`].
     pub async fn list(
         &self,
-        scope: &TenantScope,
+        permit: &Permit<act::ReadAgents>,
         filter: &AgentFilter,
         status: Option<AgentStatus>,
         page: &PageRequest,
     ) -> Result<(Page<AgentView>, StatusCounts), AgentsError> {
-        let now = self.clock.now();
+        let (now, scope) = (self.clock.now(), permit.scope());
         let filter = AgentFilter { status: status.map(|status| (status, now)), ..filter.clone() };
         let counts = self.repository.count(scope, &filter, now).await?;
         let page = self.repository.list(scope, &filter, page).await?;
@@ -96,21 +104,20 @@ impl Agents {
     /// Changes an agent. Giving it to another customer takes that customer's scope as well.
     ///
     /// # Errors
-    /// [`AgentsError::NotFound`] when the agent or its new customer does not lie in `scope`,
+    /// [`AgentsError::NotFound`] when the agent or its new customer does not lie in the asker's scope,
     /// [`AgentsError::Invalid`] when the change breaks a rule.
     pub async fn update(
         &self,
-        scope: &TenantScope,
+        permit: &Permit<act::ManageAgents>,
         id: AgentId,
         mut change: AgentChange,
     ) -> Result<AgentView, AgentsError> {
-        if change.customer_id.is_some_and(|customer: CustomerId| !scope.contains(customer)) {
-            return Err(AgentsError::NotFound);
-        }
+        change.customer_id.map_or(Ok(()), |customer| permit.of(customer))?;
         if let Some(name) = &mut change.hostname {
             *name = hostname(name)?;
         }
-        let changed = self.repository.update(scope, id, change, self.clock.now()).await?;
+        let (scope, author, now) = (permit.scope(), permit.author(), self.clock.now());
+        let changed = self.repository.update(scope, id, change, author, now).await?;
         changed.map(|agent| self.view(agent)).ok_or(AgentsError::NotFound)
     }
 
@@ -118,9 +125,14 @@ impl Agents {
     /// cancelled by the next sweep; its history stays.
     ///
     /// # Errors
-    /// [`AgentsError::NotFound`] when it does not lie in `scope`.
-    pub async fn delete(&self, scope: &TenantScope, id: AgentId) -> Result<(), AgentsError> {
-        if !self.repository.delete(scope, id, self.clock.now()).await? {
+    /// [`AgentsError::NotFound`] when it does not lie in the asker's scope.
+    pub async fn delete(
+        &self,
+        permit: &Permit<act::DeleteAgents>,
+        id: AgentId,
+    ) -> Result<(), AgentsError> {
+        let (scope, author) = (permit.scope(), permit.author());
+        if !self.repository.delete(scope, id, author, self.clock.now()).await? {
             return Err(AgentsError::NotFound);
         }
         self.presence.disconnect(id);
@@ -133,12 +145,17 @@ impl Agents {
     /// [`AgentsError::Refresh`] when it is not connected or does not answer.
     pub async fn refresh(
         &self,
-        scope: &TenantScope,
+        permit: &Permit<act::ManageAgents>,
         id: AgentId,
     ) -> Result<AgentView, AgentsError> {
-        self.get(scope, id).await?;
+        self.find(permit.scope(), id).await?;
         self.presence.refresh(id).await?;
-        self.get(scope, id).await
+        self.find(permit.scope(), id).await
+    }
+
+    async fn find(&self, scope: &TenantScope, id: AgentId) -> Result<AgentView, AgentsError> {
+        let agent = self.repository.find(scope, id).await?.ok_or(AgentsError::NotFound)?;
+        Ok(self.view(agent))
     }
 
     fn view(&self, mut agent: Agent) -> AgentView {

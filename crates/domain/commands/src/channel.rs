@@ -84,7 +84,7 @@ impl AgentChannel {
     pub fn record(&self, agent_id: AgentId, id: CommandId, entry: Entry) -> Recording {
         let stream = match &entry {
             Entry::Output { stream, .. } => Some(*stream),
-            Entry::Event(_) => None,
+            Entry::Event(_) | Entry::Cancel { .. } => None,
         };
         let recording = self.ledger.record(agent_id, id, entry);
         let feed = Arc::clone(&self.feed);

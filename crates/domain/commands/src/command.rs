@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use muster_kernel::{AgentId, CommandId, CustomerId, Timestamp, UserId};
+use muster_kernel::{
+    Actor, AgentId, ApiKeyId, Audited, CommandId, CustomerId, Place, Timestamp, UserId,
+};
 
 use crate::Spec;
 
@@ -25,6 +27,47 @@ impl OutputStream {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
         }
+    }
+}
+
+/// How much of a command's text the audit log shows, in characters; the command has all of it.
+const AUDITED_TEXT: usize = 1000;
+
+/// Who asked for a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requester {
+    /// A person.
+    User(UserId),
+    /// A program with a customer's key.
+    ApiKey(ApiKeyId),
+}
+
+impl Requester {
+    /// The requester that an actor is; machines and Muster itself ask for nothing.
+    pub const fn of(actor: &Actor) -> Option<Self> {
+        match actor {
+            Actor::User { id, .. } => Some(Self::User(*id)),
+            Actor::ApiKey { id, .. } => Some(Self::ApiKey(*id)),
+            Actor::System | Actor::Anonymous | Actor::Agent(_) | Actor::EnrollmentToken(_) => None,
+        }
+    }
+}
+
+impl Audited for Command {
+    fn place(&self) -> Place {
+        Place { kind: "command", id: self.id.as_uuid(), customer_id: Some(self.customer_id) }
+    }
+
+    /// The values of environment variables are not among the facts: they may be secrets.
+    fn facts(&self) -> serde_json::Value {
+        serde_json::json!({
+            "agent_id": self.agent_id,
+            "command": self.spec.command.chars().take(AUDITED_TEXT).collect::<String>(),
+            "args": self.spec.args,
+            "shell_type": self.spec.shell_type.as_str(),
+            "working_directory": self.spec.working_directory,
+            "environment": self.spec.environment.keys().collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -178,7 +221,7 @@ pub struct Command {
     /// What runs.
     pub spec: Spec,
     /// Who gave it.
-    pub requested_by: UserId,
+    pub requested_by: Requester,
     /// When it was given.
     pub created_at: Timestamp,
     /// It may not begin later than this.

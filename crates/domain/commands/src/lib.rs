@@ -24,7 +24,9 @@ pub mod testing;
 mod usecase;
 
 pub use channel::{AgentChannel, Opening};
-pub use command::{Command, End, Failure, Outcome, OutputBytes, OutputStream, State, Status};
+pub use command::{
+    Command, End, Failure, Outcome, OutputBytes, OutputStream, Requester, State, Status,
+};
 pub use event::{Append, Event, INTERRUPTED, Report};
 pub use ports::{
     CommandArchive, CommandFeed, CommandFilter, CommandLedger, Courier, Due, Effect, Entry, Heard,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use muster_kernel::{
-    AgentId, CommandId, CustomerId, Page, PageRequest, StorageError, TenantScope, Timestamp,
+    AgentId, Author, CommandId, CustomerId, Page, PageRequest, StorageError, TenantScope, Timestamp,
 };
 
 use crate::{Command, Event, OutputStream, Status};
@@ -40,6 +40,13 @@ pub enum Submitted {
 pub enum Entry {
     /// It happened.
     Event(Event),
+    /// Somebody wants it cancelled, which is entered in the audit log.
+    Cancel {
+        /// Who.
+        author: Author,
+        /// When.
+        at: Timestamp,
+    },
     /// These bytes were written to `stream`.
     Output {
         /// Which stream.
@@ -92,9 +99,13 @@ pub type Recording = BoxFuture<'static, Result<Option<Recorded>, StorageError>>;
 /// Writes commands and what happens to them.
 #[async_trait]
 pub trait CommandLedger: Send + Sync + std::fmt::Debug {
-    /// Keeps a new command and answers after the commit.
-    async fn submit(&self, command: Command, once: Option<Once>)
-    -> Result<Submitted, StorageError>;
+    /// Keeps a new command, enters in the audit log who gave it, and answers after the commit.
+    async fn submit(
+        &self,
+        command: Command,
+        once: Option<Once>,
+        author: Author,
+    ) -> Result<Submitted, StorageError>;
 
     /// Takes an entry about a command of this agent. Entries are applied in the order of the
     /// calls, by [`Command::apply`] and [`Command::place`]; they are queued by the call itself,

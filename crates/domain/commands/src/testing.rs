@@ -11,8 +11,8 @@ use chrono::{DateTime, TimeDelta};
 use futures_util::{FutureExt, StreamExt};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
-    AgentId, Clock, CommandId, Cursor, CustomerId, Page, PageRequest, StorageError, TenantScope,
-    Timestamp, UserId,
+    AgentId, Author, Clock, CommandId, Cursor, CustomerId, Page, PageRequest, StorageError,
+    TenantScope, Timestamp, UserId,
 };
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
@@ -20,7 +20,7 @@ use tokio::sync::broadcast;
 use crate::{
     Append, Command, CommandArchive, CommandFeed, CommandFilter, CommandLedger, Courier, Due,
     Effect, Entry, Event, Heard, Notice, Once, Outcome, OutputBytes, OutputChunk, OutputStream,
-    Recorded, Recording, Report, ShellType, Spec, State, Submitted, Subscription,
+    Recorded, Recording, Report, Requester, ShellType, Spec, State, Submitted, Subscription,
 };
 
 mod contract;
@@ -60,7 +60,7 @@ pub fn command_for(seed: u64, agent_id: AgentId, customer_id: CustomerId) -> Com
             working_directory: Some("/tmp".into()),
             environment: [("A".to_owned(), "1".to_owned())].into(),
         },
-        requested_by: UserId::new(&clock, &entropy),
+        requested_by: Requester::User(UserId::new(&clock, &entropy)),
         created_at: clock.now(),
         expires_at: clock.now() + TimeDelta::hours(1),
         dispatched_at: None,
@@ -104,7 +104,10 @@ fn apply(rows: &mut Rows, agent_id: AgentId, id: CommandId, entry: Entry) -> Opt
     let command = rows.commands.get_mut(&id).filter(|command| command.agent_id == agent_id)?;
     let effect = match entry {
         Entry::Event(event) if command.apply(&event) => Effect::Changed,
-        Entry::Event(_) => Effect::Unchanged,
+        Entry::Cancel { at, .. } if command.apply(&Event::CancelRequested { at }) => {
+            Effect::Changed
+        }
+        Entry::Event(_) | Entry::Cancel { .. } => Effect::Unchanged,
         Entry::Output { stream, offset, bytes } => {
             match command.place(stream, offset, bytes.len()) {
                 Append::Gap => Effect::Gap,
@@ -128,6 +131,7 @@ impl CommandLedger for FakeLedger {
         &self,
         command: Command,
         once: Option<Once>,
+        _author: Author,
     ) -> Result<Submitted, StorageError> {
         let mut rows = self.0.lock();
         if let Some(once) = once {

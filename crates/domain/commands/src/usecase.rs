@@ -8,7 +8,8 @@ use chrono::TimeDelta;
 use futures_util::StreamExt;
 use muster_agents::{Agent, AgentRepository, OsType};
 use muster_kernel::{
-    AgentId, Clock, CommandId, Entropy, Page, PageRequest, StorageError, TenantScope, UserId,
+    AgentId, Author, Clock, CommandId, Denied, Entropy, Page, PageRequest, Permit, StorageError,
+    TenantScope, act,
 };
 
 use crate::ports::{
@@ -16,7 +17,7 @@ use crate::ports::{
     OutputChunk, Submitted, Subscription,
 };
 use crate::spec::{InvalidSpec, Limits, ShellType, Spec, SpecRequest};
-use crate::{AgentChannel, Command, Event, OutputStream, State};
+use crate::{AgentChannel, Command, OutputStream, Requester, State};
 
 /// How long an agent that is out of reach may come back for a command when nobody says.
 pub const DEFAULT_EXPIRES_IN: Duration = Duration::from_hours(7 * 24);
@@ -35,6 +36,9 @@ pub enum CommandsError {
     /// There is no such command, or it is not the asker's.
     #[error("there is no such command, or it is not yours")]
     NotFound,
+    /// The asker may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// What is to run breaks a rule.
     #[error(transparent)]
     Invalid(#[from] InvalidSpec),
@@ -124,14 +128,13 @@ impl Commands {
     /// [`CommandsError::AgentNotFound`], [`CommandsError::Invalid`], [`CommandsError::KeyReused`].
     pub async fn give(
         &self,
-        scope: &TenantScope,
-        by: UserId,
+        permit: &Permit<act::RunCommands>,
         agent_id: AgentId,
         request: Request,
     ) -> Result<Given, CommandsError> {
         let once = request.once.clone();
-        let command = self.compose(scope, by, agent_id, request).await?;
-        self.submit(command, once).await
+        let command = self.compose(permit, agent_id, request).await?;
+        self.submit(command, once, permit.author()).await
     }
 
     /// Accepts a command and waits for its end, at most as long as it may run. For an agent that
@@ -141,21 +144,20 @@ impl Commands {
     /// Those of [`Commands::give`].
     pub async fn run(
         &self,
-        scope: &TenantScope,
-        by: UserId,
+        permit: &Permit<act::RunCommands>,
         agent_id: AgentId,
         request: Request,
     ) -> Result<Waited, CommandsError> {
-        let once = request.once.clone();
-        let command = self.compose(scope, by, agent_id, request).await?;
+        let (scope, once) = (permit.scope(), request.once.clone());
+        let command = self.compose(permit, agent_id, request).await?;
         let mut id = command.id;
         // Listening begins before the command is given: nothing can end unheard.
         let mut news = self.feed.subscribe(id);
-        let mut given = self.submit(command, once).await?;
+        let mut given = self.submit(command, once, permit.author()).await?;
         if given.command.id != id {
             id = given.command.id;
             news = self.feed.subscribe(id);
-            given.command = Arc::new(self.get(scope, id).await?);
+            given.command = Arc::new(self.find(scope, id).await?);
         }
         if given.command.status().is_end() {
             return Ok(Waited::Ended(given.command));
@@ -167,28 +169,33 @@ impl Commands {
         if let Ok(ended) = tokio::time::timeout(patience, self.end_of(scope, id, news)).await {
             return Ok(Waited::Ended(ended?));
         }
-        given.command = Arc::new(self.get(scope, id).await?);
+        given.command = Arc::new(self.find(scope, id).await?);
         Ok(Waited::GoesOn(given))
     }
 
     /// One command.
     ///
     /// # Errors
-    /// [`CommandsError::NotFound`] when it does not lie in `scope`.
-    pub async fn get(&self, scope: &TenantScope, id: CommandId) -> Result<Command, CommandsError> {
-        self.archive.find(scope, id).await?.ok_or(CommandsError::NotFound)
+    /// [`CommandsError::NotFound`] when it does not lie in the asker's scope.
+    pub async fn get(
+        &self,
+        permit: &Permit<act::ReadCommands>,
+        id: CommandId,
+    ) -> Result<Command, CommandsError> {
+        self.find(permit.scope(), id).await
     }
 
     /// A page of commands, the newest first.
     ///
     /// # Errors
-    /// [`CommandsError::AgentNotFound`] when the filter names an agent that is not in `scope`.
+    /// [`CommandsError::AgentNotFound`] when the filter names an agent that is not in the asker's scope.
     pub async fn list(
         &self,
-        scope: &TenantScope,
+        permit: &Permit<act::ReadCommands>,
         filter: &CommandFilter,
         page: &PageRequest,
     ) -> Result<Page<Command>, CommandsError> {
+        let scope = permit.scope();
         if let Some(agent_id) = filter.agent_id {
             let agent = self.agents.find(scope, agent_id).await?;
             agent.ok_or(CommandsError::AgentNotFound)?;
@@ -203,15 +210,15 @@ impl Commands {
     /// [`CommandsError::Ended`] when there is nothing left to cancel.
     pub async fn cancel(
         &self,
-        scope: &TenantScope,
+        permit: &Permit<act::RunCommands>,
         id: CommandId,
     ) -> Result<Arc<Command>, CommandsError> {
-        let command = self.get(scope, id).await?;
+        let command = self.find(permit.scope(), id).await?;
         if command.status().is_end() {
             return Err(CommandsError::Ended);
         }
-        let event = Event::CancelRequested { at: self.clock.now() };
-        let recorded = self.channel.record(command.agent_id, id, Entry::Event(event)).await?;
+        let entry = Entry::Cancel { author: permit.author().clone(), at: self.clock.now() };
+        let recorded = self.channel.record(command.agent_id, id, entry).await?;
         let command = recorded.ok_or(CommandsError::NotFound)?.command;
         if !command.status().is_end() {
             self.courier.cancel(command.agent_id, id);
@@ -270,12 +277,16 @@ impl Commands {
 
     async fn compose(
         &self,
-        scope: &TenantScope,
-        by: UserId,
+        permit: &Permit<act::RunCommands>,
         agent_id: AgentId,
         request: Request,
     ) -> Result<Command, CommandsError> {
-        let agent = self.agents.find(scope, agent_id).await?.ok_or(CommandsError::AgentNotFound)?;
+        let requested_by = Requester::of(permit.actor()).ok_or(Denied::Forbidden)?;
+        let agent = self
+            .agents
+            .find(permit.scope(), agent_id)
+            .await?
+            .ok_or(CommandsError::AgentNotFound)?;
         let spec = Spec::parse(request.spec, default_shell(&agent), self.limits)?;
         let expires_in = request.expires_in.unwrap_or(DEFAULT_EXPIRES_IN);
         let now = self.clock.now();
@@ -293,7 +304,7 @@ impl Commands {
             agent_id,
             customer_id: agent.customer_id,
             spec,
-            requested_by: by,
+            requested_by,
             created_at: now,
             expires_at,
             // What is about to leave is recorded as dispatched in the same commit.
@@ -304,8 +315,17 @@ impl Commands {
         })
     }
 
-    async fn submit(&self, command: Command, once: Option<Once>) -> Result<Given, CommandsError> {
-        let command = match self.ledger.submit(command, once).await? {
+    async fn find(&self, scope: &TenantScope, id: CommandId) -> Result<Command, CommandsError> {
+        self.archive.find(scope, id).await?.ok_or(CommandsError::NotFound)
+    }
+
+    async fn submit(
+        &self,
+        command: Command,
+        once: Option<Once>,
+        author: &Author,
+    ) -> Result<Given, CommandsError> {
+        let command = match self.ledger.submit(command, once, author.clone()).await? {
             Submitted::New(command) => {
                 self.courier.deliver(Arc::clone(&command));
                 command
@@ -333,14 +353,14 @@ impl Commands {
                     }
                 }
                 Heard::Missed => {
-                    let command = self.get(scope, id).await?;
+                    let command = self.find(scope, id).await?;
                     if command.status().is_end() {
                         return Ok(Arc::new(command));
                     }
                 }
             }
         }
-        Ok(Arc::new(self.get(scope, id).await?))
+        Ok(Arc::new(self.find(scope, id).await?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A tenant.
 
-use muster_kernel::{CustomerId, Timestamp};
+use muster_kernel::{CustomerId, Plan, Timestamp};
 
 /// What breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,8 @@ pub struct Customer {
     pub name: Name,
     /// Where it is.
     pub address: Option<String>,
+    /// How much it may ask for.
+    pub plan: Plan,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -58,6 +60,21 @@ pub struct Customer {
 pub struct CustomerChange {
     pub name: Option<Name>,
     pub address: Option<String>,
+    pub plan: Option<Plan>,
+}
+
+impl Customer {
+    /// The customer after a change.
+    #[must_use]
+    pub fn changed(mut self, change: CustomerChange, now: Timestamp) -> Self {
+        self.name = change.name.unwrap_or(self.name);
+        if let Some(address) = change.address {
+            self.address = Some(address).filter(|address| !address.is_empty());
+        }
+        self.plan = change.plan.unwrap_or(self.plan);
+        self.updated_at = now;
+        self
+    }
 }
 
 #[cfg(test)]

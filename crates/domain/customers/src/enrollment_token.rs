@@ -1,6 +1,6 @@
 //! A token that lets machines enrol.
 
-use muster_kernel::{CustomerId, EnrollmentTokenId, Timestamp, TokenHash, UserId};
+use muster_kernel::{CustomerId, EnrollmentTokenId, Tags, Timestamp, TokenHash, UserId};
 
 use crate::Name;
 
@@ -62,6 +62,8 @@ pub struct EnrollmentToken {
     pub max_uses: Option<u32>,
     /// How many it has let in.
     pub uses: u32,
+    /// What these machines are tagged with.
+    pub tags: Tags,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }

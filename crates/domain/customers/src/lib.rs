@@ -1,19 +1,28 @@
-//! Customers, whose machines these are, and the enrollment tokens that let machines in.
+//! Customers, their keys and their enrollment tokens.
 //!
-//! An [`EnrollmentToken`] decides by itself whether it may be [redeemed](EnrollmentToken::redeem);
-//! whoever redeems one does so in the transaction that writes the new agent.
+//! A customer is a tenant: whose machines these are. Programs of a customer come with an
+//! [`ApiKey`], machines that enrol with an [`EnrollmentToken`]. Both are shown once and kept as a
+//! hash.
 #![deny(missing_docs)]
 
+mod api_key;
+mod api_keys;
+mod audited;
 mod customer;
+mod customers;
 mod enrollment_token;
+mod enrollment_tokens;
 mod ports;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod usecase;
 
+pub use api_key::{ApiKey, KeyState};
+pub use api_keys::{ApiKeys, DefaultKey, MintedKey, NewKey};
 pub use customer::{Customer, CustomerChange, InvalidCustomer, Name};
+pub use customers::{Customers, CustomersError};
 pub use enrollment_token::{EnrollmentToken, RedeemError, TokenState};
+pub use enrollment_tokens::{EnrollmentTokens, Minted, NewToken};
 pub use ports::{
-    CustomerRepository, CustomerWriteError, EnrollmentTokenRepository, Once, Stored, TokenDeriver,
+    ApiKeyRepository, CustomerRepository, CustomerWriteError, EnrollmentTokenRepository, Once,
+    Stored, TokenDeriver,
 };
-pub use usecase::{Customers, CustomersError, EnrollmentTokens, Minted, NewToken};

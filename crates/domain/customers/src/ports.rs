@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use muster_kernel::{
-    CustomerId, EnrollmentTokenId, Page, PageRequest, StorageError, TenantScope, Timestamp,
+    ApiKeyId, Author, CustomerId, EnrollmentTokenId, Page, PageRequest, Plan, StorageError,
+    TenantScope, Timestamp, TokenHash,
 };
 
-use crate::{Customer, CustomerChange, EnrollmentToken};
+use crate::{ApiKey, Customer, CustomerChange, EnrollmentToken};
 
 /// Why a customer could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +22,12 @@ pub enum CustomerWriteError {
     Storage(#[from] StorageError),
 }
 
-/// The customers. A deleted one is found by none of these methods; what refers to it stays.
+/// The customers. A deleted one is found by none of these methods; what refers to it stays. Every
+/// write enters in the audit log what it did, and who, in the same transaction.
 #[async_trait]
 pub trait CustomerRepository: Send + Sync + std::fmt::Debug {
     /// Keeps a new customer.
-    async fn create(&self, customer: Customer) -> Result<(), CustomerWriteError>;
+    async fn create(&self, customer: Customer, author: &Author) -> Result<(), CustomerWriteError>;
 
     /// The customer `id`, if it lies in `scope`.
     async fn find(
@@ -48,15 +50,17 @@ pub trait CustomerRepository: Send + Sync + std::fmt::Debug {
         &self,
         id: CustomerId,
         change: CustomerChange,
+        author: &Author,
         now: Timestamp,
     ) -> Result<Option<Customer>, CustomerWriteError>;
 
-    /// Removes the customer `id` and its enrollment tokens; with `cascade` its agents as well,
+    /// Removes the customer `id`, its keys and its enrollment tokens; with `cascade` its agents as well,
     /// else it is refused while it has any. Says whether there was one.
     async fn delete(
         &self,
         id: CustomerId,
         cascade: bool,
+        author: &Author,
         now: Timestamp,
     ) -> Result<bool, CustomerWriteError>;
 }
@@ -72,20 +76,20 @@ pub struct Once {
     pub fingerprint: [u8; 32],
 }
 
-/// What came of keeping a new token.
+/// What came of keeping a new token or key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stored {
+pub enum Stored<T> {
     /// It is kept.
     New,
-    /// The same request came before; this is its token.
-    Known(EnrollmentToken),
+    /// The same request came before; this is what it made.
+    Known(T),
     /// The key came before with another request.
     Conflict,
     /// Its customer was deleted meanwhile.
     NoCustomer,
 }
 
-/// The enrollment tokens.
+/// The enrollment tokens. Every write enters in the audit log what it did, and who.
 #[async_trait]
 pub trait EnrollmentTokenRepository: Send + Sync + std::fmt::Debug {
     /// Keeps a new token, if its customer is still there.
@@ -93,7 +97,8 @@ pub trait EnrollmentTokenRepository: Send + Sync + std::fmt::Debug {
         &self,
         token: EnrollmentToken,
         once: Option<Once>,
-    ) -> Result<Stored, StorageError>;
+        author: &Author,
+    ) -> Result<Stored<EnrollmentToken>, StorageError>;
 
     /// The token `id`, if it lies in `scope`.
     async fn find(
@@ -114,8 +119,48 @@ pub trait EnrollmentTokenRepository: Send + Sync + std::fmt::Debug {
         &self,
         scope: &TenantScope,
         id: EnrollmentTokenId,
+        author: &Author,
         now: Timestamp,
     ) -> Result<bool, StorageError>;
+}
+
+/// The keys of customers. Every write but [`ApiKeyRepository::record_used`] enters in the audit
+/// log what it did, and who.
+#[async_trait]
+pub trait ApiKeyRepository: Send + Sync + std::fmt::Debug {
+    /// Keeps a new key, if its customer is still there. A default key takes the place of the
+    /// customer's last one, which is revoked in the same transaction.
+    async fn create(
+        &self,
+        key: ApiKey,
+        once: Option<Once>,
+        author: &Author,
+    ) -> Result<Stored<ApiKey>, StorageError>;
+
+    /// The key with this hash and its customer's plan, if the customer is still there.
+    async fn find_by_hash(&self, hash: TokenHash) -> Result<Option<(ApiKey, Plan)>, StorageError>;
+
+    /// The customer's keys, the newest first.
+    async fn list(
+        &self,
+        customer: CustomerId,
+        page: &PageRequest,
+    ) -> Result<Page<ApiKey>, StorageError>;
+
+    /// The customer's default key, unless it was revoked.
+    async fn find_default(&self, customer: CustomerId) -> Result<Option<ApiKey>, StorageError>;
+
+    /// Revokes the customer's key `id`; says whether there was one that was not revoked yet.
+    async fn revoke(
+        &self,
+        customer: CustomerId,
+        id: ApiKeyId,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<bool, StorageError>;
+
+    /// Keeps when keys were last used, in one write.
+    async fn record_used(&self, used: Vec<(ApiKeyId, Timestamp)>) -> Result<(), StorageError>;
 }
 
 /// Makes the secret of a token from the request that asks for it: the same request always has the

@@ -6,11 +6,23 @@ use chrono::TimeDelta;
 use muster_kernel::Timestamp;
 use parking_lot::Mutex;
 
-/// How many failures in a row lock a name.
-const FAILURES: u32 = 5;
-/// How long the first time; each further lock lasts twice as long, up to a day.
-const FIRST_LOCK: TimeDelta = TimeDelta::minutes(15);
-const LONGEST_LOCK: TimeDelta = TimeDelta::days(1);
+/// When a name or address is locked, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// How many failures in a row lock it.
+    failures: u32,
+    /// How long the first time; each further lock lasts twice as long, up to the longest.
+    first: TimeDelta,
+    longest: TimeDelta,
+}
+
+/// Somebody who knows an account's password mistypes it a few times at most.
+pub(crate) const ACCOUNT: Patience =
+    Patience { failures: 5, first: TimeDelta::minutes(15), longest: TimeDelta::days(1) };
+/// Behind one address there may be a whole office.
+pub(crate) const ADDRESS: Patience =
+    Patience { failures: 30, first: TimeDelta::minutes(1), longest: TimeDelta::hours(1) };
+
 /// How many names are remembered; beyond that the longest untouched is forgotten.
 const MAX_NAMES: usize = 10_000;
 
@@ -21,18 +33,25 @@ struct Attempt {
     locked_until: Option<Timestamp>,
 }
 
-/// Failed attempts to sign in, by the one form of the name that was tried.
-#[derive(Debug, Default)]
-pub(crate) struct Attempts(Mutex<HashMap<String, Attempt>>);
+/// Failed attempts to sign in, by account or by address.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    patience: Patience,
+    attempts: Mutex<HashMap<String, Attempt>>,
+}
 
 impl Attempts {
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self { patience, attempts: Mutex::default() }
+    }
+
     /// Counts an attempt as failed before it is made, so that any number of them at the same time
-    /// are no more than one after the other. [`Attempts::succeeded`] takes it back.
+    /// are no more than one after the other. [`Attempts::succeeded`] and [`Attempts::take_back`] undo that.
     ///
     /// # Errors
     /// How long `name` is locked still; such an attempt must not be made and does not count.
     pub(crate) fn begin(&self, name: &str, now: Timestamp) -> Result<(), TimeDelta> {
-        let mut attempts = self.0.lock();
+        let mut attempts = self.attempts.lock();
         let locked_until = attempts.get(name).and_then(|attempt| attempt.locked_until);
         if let Some(until) = locked_until.filter(|until| now < *until) {
             return Err(until - now);
@@ -50,16 +69,26 @@ impl Attempts {
         let attempt = attempts.entry(name.to_owned()).or_insert(fresh);
         attempt.failures = attempt.failures.saturating_add(1);
         attempt.last = now;
-        if attempt.failures.is_multiple_of(FAILURES) {
-            let doublings = (attempt.failures / FAILURES - 1).min(7);
-            let lock = FIRST_LOCK * 2_i32.pow(doublings);
-            attempt.locked_until = Some(now + lock.min(LONGEST_LOCK));
+        let Patience { failures, first, longest } = self.patience;
+        if attempt.failures.is_multiple_of(failures) {
+            let doublings = (attempt.failures / failures - 1).min(7);
+            let lock = first * 2_i32.pow(doublings);
+            attempt.locked_until = Some(now + lock.min(longest));
         }
         Ok(())
     }
 
+    /// The attempt was good, and so everything before it is forgiven.
     pub(crate) fn succeeded(&self, name: &str) {
-        self.0.lock().remove(name);
+        self.attempts.lock().remove(name);
+    }
+
+    /// The attempt was good, and says nothing of those before it.
+    pub(crate) fn take_back(&self, name: &str) {
+        if let Some(attempt) = self.attempts.lock().get_mut(name) {
+            attempt.failures = attempt.failures.saturating_sub(1);
+            attempt.locked_until = None;
+        }
     }
 }
 
@@ -71,27 +100,39 @@ mod tests {
 
     #[test]
     fn five_failures_lock_a_name_and_every_further_five_for_longer() {
-        let (attempts, now) = (Attempts::default(), FakeClock::default().now());
+        let (attempts, now) = (Attempts::new(ACCOUNT), FakeClock::default().now());
         for _ in 0..5 {
             assert_eq!(attempts.begin("ann", now), Ok(()));
         }
-        assert_eq!(attempts.begin("ann", now), Err(FIRST_LOCK));
+        assert_eq!(attempts.begin("ann", now), Err(ACCOUNT.first));
         assert_eq!(attempts.begin("bob", now), Ok(()));
-        let later = now + FIRST_LOCK;
+        let later = now + ACCOUNT.first;
         for _ in 0..5 {
             assert_eq!(attempts.begin("ann", later), Ok(()));
         }
-        assert_eq!(attempts.begin("ann", later), Err(FIRST_LOCK * 2));
+        assert_eq!(attempts.begin("ann", later), Err(ACCOUNT.first * 2));
         attempts.succeeded("ann");
         assert_eq!(attempts.begin("ann", later), Ok(()));
     }
 
     #[test]
     fn no_flood_of_names_fills_the_memory() {
-        let (attempts, now) = (Attempts::default(), FakeClock::default().now());
+        let (attempts, now) = (Attempts::new(ACCOUNT), FakeClock::default().now());
         for n in 0..MAX_NAMES + 10 {
             assert_eq!(attempts.begin(&n.to_string(), now), Ok(()));
         }
-        assert_eq!(attempts.0.lock().len(), MAX_NAMES);
+        assert_eq!(attempts.attempts.lock().len(), MAX_NAMES);
+    }
+
+    #[test]
+    fn a_good_sign_in_from_an_address_does_not_forgive_the_bad_ones() {
+        let (attempts, now) = (Attempts::new(ADDRESS), FakeClock::default().now());
+        for _ in 0..29 {
+            assert_eq!(attempts.begin("10.0.0.1", now), Ok(()));
+        }
+        assert_eq!(attempts.begin("10.0.0.1", now), Ok(()));
+        attempts.take_back("10.0.0.1");
+        assert_eq!(attempts.begin("10.0.0.1", now), Ok(()));
+        assert_eq!(attempts.begin("10.0.0.1", now), Err(ADDRESS.first));
     }
 }

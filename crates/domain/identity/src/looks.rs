@@ -7,7 +7,7 @@ use muster_kernel::{Principal, SessionId, Timestamp};
 use parking_lot::Mutex;
 
 /// How long a look is trusted before the next.
-const TRUSTED_FOR: TimeDelta = TimeDelta::seconds(5);
+const TRUSTED_FOR: TimeDelta = TimeDelta::seconds(3);
 /// How many sessions are remembered at a time.
 const MAX_SESSIONS: usize = 10_000;
 
@@ -58,6 +58,13 @@ impl Looks {
         let mut state = self.0.lock();
         state.endings = state.endings.wrapping_add(1);
         state.recent.remove(&id);
+    }
+
+    /// To be called after the storage knows of a change to users or to many sessions.
+    pub(crate) fn forget_all(&self) {
+        let mut state = self.0.lock();
+        state.endings = state.endings.wrapping_add(1);
+        state.recent.clear();
     }
 }
 

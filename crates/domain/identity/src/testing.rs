@@ -1,97 +1,28 @@
 //! Users, sessions and passwords in memory, and the contracts that their repositories keep.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use async_trait::async_trait;
 use muster_kernel::testing::{FakeClock, SeededEntropy};
-use muster_kernel::{
-    Clock, CustomerId, Role, Secret, SessionId, StorageError, Timestamp, TokenHash, TokenKind,
-    UserId,
-};
+use muster_kernel::{Act, Author, Clock, CustomerId, Permit, Role, Secret, Timestamp, UserId};
 use parking_lot::Mutex;
 
 use crate::{
-    AccessTokens, Claims, Email, Identity, IdentityPorts, PasswordHasher, RotateError,
-    SESSION_LIFETIME, Session, SessionRepository, User, UserRepository, UserStatus, Username,
+    AccessTokens, Attempt, Claims, Email, Identity, IdentityPorts, PasswordHasher, SignInError,
+    SignedIn, User, UserStatus, Username,
 };
 
-/// Users and sessions in memory.
-#[derive(Debug, Default)]
-pub struct FakeIdentity {
-    users: Mutex<Vec<User>>,
-    sessions: Mutex<HashMap<SessionId, Session>>,
-    tokens: Mutex<HashMap<TokenHash, SessionId>>,
-}
+mod contract;
 
-#[async_trait]
-impl UserRepository for FakeIdentity {
-    async fn is_empty(&self) -> Result<bool, StorageError> {
-        Ok(self.users.lock().is_empty())
-    }
+pub use contract::{contract, ticket_contract};
 
-    async fn create_first(&self, user: User) -> Result<bool, StorageError> {
-        let mut users = self.users.lock();
-        let first = users.is_empty();
-        if first {
-            users.push(user);
-        }
-        Ok(first)
-    }
+mod fakes;
 
-    async fn find(&self, id: UserId) -> Result<Option<User>, StorageError> {
-        Ok(self.users.lock().iter().find(|user| user.id == id).cloned())
-    }
-
-    async fn find_by_username(&self, name: &Username) -> Result<Option<User>, StorageError> {
-        Ok(self.users.lock().iter().find(|user| user.username == *name).cloned())
-    }
-
-    async fn find_by_email(&self, email: &Email) -> Result<Option<User>, StorageError> {
-        Ok(self.users.lock().iter().find(|user| user.email.as_ref() == Some(email)).cloned())
-    }
-}
-
-#[async_trait]
-impl SessionRepository for FakeIdentity {
-    async fn create(&self, session: Session) -> Result<(), StorageError> {
-        self.tokens.lock().insert(session.refresh_token, session.id);
-        self.sessions.lock().insert(session.id, session);
-        Ok(())
-    }
-
-    async fn find(&self, id: SessionId) -> Result<Option<Session>, StorageError> {
-        Ok(self.sessions.lock().get(&id).cloned())
-    }
-
-    async fn rotate(
-        &self,
-        presented: TokenHash,
-        next: TokenHash,
-        now: Timestamp,
-    ) -> Result<Option<(Session, Result<(), RotateError>)>, StorageError> {
-        let mut tokens = self.tokens.lock();
-        let mut sessions = self.sessions.lock();
-        let Some(session) = tokens.get(&presented).and_then(|id| sessions.get_mut(id)) else {
-            return Ok(None);
-        };
-        let outcome = session.rotate(presented, next, now);
-        if outcome.is_ok() {
-            tokens.insert(next, session.id);
-        }
-        Ok(Some((session.clone(), outcome)))
-    }
-
-    async fn end(&self, id: SessionId, now: Timestamp) -> Result<(), StorageError> {
-        if let Some(session) = self.sessions.lock().get_mut(&id) {
-            session.ended_at.get_or_insert(now);
-        }
-        Ok(())
-    }
-}
+pub use fakes::{FakeCodes, FakeIdentity, FakePolicy, FakeVault};
 
 /// Passwords that are their own hashes; it counts the calls.
 #[derive(Debug, Default)]
@@ -142,6 +73,7 @@ impl AccessTokens for FakeAccessTokens {
 #[expect(missing_docs, reason = "the names say it")]
 pub struct World {
     pub identity: Identity,
+    pub policy: Arc<FakePolicy>,
     pub clock: Arc<FakeClock>,
     pub password: Secret,
     hasher: Arc<FakeHasher>,
@@ -152,6 +84,35 @@ impl World {
     pub fn hasher_calls(&self) -> usize {
         self.hasher.0.load(Ordering::Relaxed)
     }
+
+    /// Tries to sign in from nowhere in particular.
+    ///
+    /// # Errors
+    /// Those of [`Identity::sign_in`].
+    pub async fn try_sign_in(
+        &self,
+        login: &str,
+        password: &Secret,
+        code: Option<Secret>,
+    ) -> Result<SignedIn, SignInError> {
+        let attempt = Attempt {
+            login: login.to_owned(),
+            password: password.clone(),
+            code,
+            user_agent: Some("curl".into()),
+            author: Author::system(),
+        };
+        self.identity.sign_in(attempt).await
+    }
+
+    /// What the holder of an access token may.
+    ///
+    /// # Panics
+    /// When it is not good, or does not allow it.
+    pub async fn permit<A: Act>(&self, tokens: &SignedIn) -> Permit<A> {
+        let principal = self.identity.authenticate(&tokens.access_token).await.unwrap();
+        Permit::ask(principal, &Author::system()).unwrap()
+    }
 }
 
 /// An installation that was just started for the first time.
@@ -160,77 +121,42 @@ impl World {
 /// Never: nothing in it can fail.
 pub async fn world() -> World {
     let (store, clock) = (Arc::new(FakeIdentity::default()), Arc::new(FakeClock::default()));
-    let hasher = Arc::new(FakeHasher::default());
+    let (hasher, policy) = (Arc::new(FakeHasher::default()), Arc::new(FakePolicy::default()));
     let identity = Identity::new(IdentityPorts {
         users: store.clone(),
-        sessions: store,
+        sessions: store.clone(),
+        factors: store.clone(),
         passwords: hasher.clone(),
+        codes: Arc::new(FakeCodes),
+        vault: Arc::new(FakeVault),
         access_tokens: Arc::new(FakeAccessTokens::default()),
+        tickets: store,
+        policy: policy.clone(),
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(9)),
     });
     let password = identity.ensure_first_admin(None).await.unwrap().expect("there was nobody");
-    World { identity, clock, password, hasher }
+    World { identity, policy, clock, password, hasher }
 }
 
-/// The contracts of [`UserRepository`] and [`SessionRepository`], on an empty one.
+/// An active operator; the same `seed` makes the same one.
 ///
 /// # Panics
-/// When the repository breaks them.
-pub async fn contract<R: UserRepository + SessionRepository>(repository: &R) {
-    let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(21));
-    let now = clock.now();
-    let user = User {
+/// Never: the example keeps the rules.
+pub fn user(seed: u64) -> User {
+    let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(seed.wrapping_add(1 << 20)));
+    User {
         id: UserId::new(&clock, &entropy),
-        username: Username::parse("ann").unwrap(),
-        email: Some(Email::parse("ann@example.org").unwrap()),
-        full_name: Some("Ann".into()),
+        username: Username::parse(&format!("ann{seed}")).unwrap(),
+        email: Some(Email::parse(&format!("ann{seed}@example.org")).unwrap()),
+        full_name: Some(format!("Ann {seed}")),
         role: Role::Operator,
         status: UserStatus::Active,
         customers: BTreeSet::from([CustomerId::new(&clock, &entropy)]),
-        password_hash: "h".into(),
-        created_at: now,
-    };
-    assert!(repository.is_empty().await.unwrap());
-    assert!(repository.create_first(user.clone()).await.unwrap());
-    assert!(!repository.is_empty().await.unwrap());
-    let second = User { id: UserId::new(&clock, &entropy), ..user.clone() };
-    assert!(!repository.create_first(second).await.unwrap(), "there is a first one already");
-    assert_eq!(UserRepository::find(repository, user.id).await.unwrap(), Some(user.clone()));
-    let by_name = repository.find_by_username(&user.username).await.unwrap();
-    let by_email = repository.find_by_email(user.email.as_ref().unwrap()).await.unwrap();
-    assert_eq!((by_name, by_email), (Some(user.clone()), Some(user.clone())));
-    let nobody = Username::parse("nobody").unwrap();
-    assert_eq!(repository.find_by_username(&nobody).await.unwrap(), None);
-
-    let token = || Secret::draw(TokenKind::Refresh, &entropy).hash();
-    let (first, second, third) = (token(), token(), token());
-    let session = Session {
-        id: SessionId::new(&clock, &entropy),
-        user_id: user.id,
-        created_at: now,
-        renewed_at: now,
-        expires_at: now + SESSION_LIFETIME,
-        ended_at: None,
-        refresh_token: first,
-    };
-    repository.create(session.clone()).await.unwrap();
-    let find = async || SessionRepository::find(repository, session.id).await.unwrap().unwrap();
-    assert_eq!(find().await, session);
-    assert_eq!(repository.rotate(third, second, now).await.unwrap(), None, "never a token");
-    let (renewed, outcome) = repository.rotate(first, second, now).await.unwrap().unwrap();
-    assert_eq!((renewed.refresh_token, outcome), (second, Ok(())));
-    let (_, outcome) = repository.rotate(first, third, now).await.unwrap().unwrap();
-    assert_eq!(outcome, Err(RotateError::Reused));
-    assert_eq!(find().await.ended_at, Some(now), "a used token ends the session");
-    let (_, outcome) = repository.rotate(second, third, now).await.unwrap().unwrap();
-    assert_eq!(outcome, Err(RotateError::Over));
-
-    let other = Session { id: SessionId::new(&clock, &entropy), refresh_token: third, ..session };
-    repository.create(other.clone()).await.unwrap();
-    repository.end(other.id, now).await.unwrap();
-    let ended = SessionRepository::find(repository, other.id).await.unwrap().unwrap();
-    assert_eq!(ended.ended_at, Some(now));
+        password_hash: Some("h".into()),
+        has_second_factor: false,
+        created_at: clock.now(),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use muster_kernel::{CustomerId, Role, Secret, TenantScope, Timestamp, UserId};
+use muster_kernel::{Audited, CustomerId, Place, Role, Secret, TenantScope, Timestamp, UserId};
+use serde_json::{Value, json};
 
 /// What breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -137,8 +138,10 @@ pub struct User {
     pub status: UserStatus,
     /// The customers they belong to; all, when there are none.
     pub customers: BTreeSet<CustomerId>,
-    /// What their password's hash is.
-    pub password_hash: String,
+    /// What their password's hash is; those who sign in elsewhere have none.
+    pub password_hash: Option<String>,
+    /// Whether they have a second factor.
+    pub has_second_factor: bool,
     /// When they were created.
     pub created_at: Timestamp,
 }
@@ -151,6 +154,86 @@ impl User {
         } else {
             TenantScope::Customers(self.customers.clone())
         }
+    }
+}
+
+/// What people call somebody: at most 200 printable characters; nothing when it is empty.
+///
+/// # Errors
+/// [`InvalidUser`] when it is too long or not printable.
+pub fn full_name(text: &str) -> Result<Option<String>, InvalidUser> {
+    let text = text.trim();
+    if text.chars().count() > 200 || text.chars().any(char::is_control) {
+        let rule = "at most 200 printable characters are expected";
+        return Err(InvalidUser { field: "full_name", rule });
+    }
+    Ok(if text.is_empty() { None } else { Some(text.to_owned()) })
+}
+
+/// A change to a user; what is `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of User")]
+pub struct UserChange {
+    pub email: Option<Option<Email>>,
+    pub full_name: Option<Option<String>>,
+    pub role: Option<Role>,
+    pub status: Option<UserStatus>,
+    pub customers: Option<BTreeSet<CustomerId>>,
+    pub password_hash: Option<String>,
+}
+
+/// There would be no admin left who can sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is the last active admin; make somebody else an admin first")]
+pub struct LastAdmin;
+
+impl User {
+    /// Whether they are an admin who can sign in.
+    pub fn is_active_admin(&self) -> bool {
+        self.role == Role::Admin && self.status == UserStatus::Active
+    }
+
+    /// The user after a change; `other_admins` is how many active admins there are besides.
+    ///
+    /// # Errors
+    /// [`LastAdmin`].
+    pub fn changed(mut self, change: UserChange, other_admins: u64) -> Result<Self, LastAdmin> {
+        let was_admin = self.is_active_admin();
+        self.email = change.email.unwrap_or(self.email);
+        self.full_name = change.full_name.unwrap_or(self.full_name);
+        self.role = change.role.unwrap_or(self.role);
+        self.status = change.status.unwrap_or(self.status);
+        self.customers = change.customers.unwrap_or(self.customers);
+        self.password_hash = change.password_hash.or(self.password_hash);
+        if was_admin && !self.is_active_admin() && other_admins == 0 {
+            return Err(LastAdmin);
+        }
+        Ok(self)
+    }
+
+    /// That the user may be removed.
+    ///
+    /// # Errors
+    /// [`LastAdmin`].
+    pub fn removable(&self, other_admins: u64) -> Result<(), LastAdmin> {
+        if self.is_active_admin() && other_admins == 0 { Err(LastAdmin) } else { Ok(()) }
+    }
+}
+
+impl Audited for User {
+    fn place(&self) -> Place {
+        Place { kind: "user", id: self.id.as_uuid(), customer_id: None }
+    }
+
+    fn facts(&self) -> Value {
+        json!({
+            "username": self.username.as_str(),
+            "email": self.email.as_ref().map(Email::as_str),
+            "full_name": self.full_name,
+            "role": self.role.as_str(),
+            "status": self.status.as_str(),
+            "customer_ids": self.customers,
+        })
     }
 }
 
@@ -179,5 +262,36 @@ mod tests {
         let password = |length: usize| Password::parse(Secret::from_text("x".repeat(length)));
         assert!(password(7).is_err() && password(73).is_err());
         assert!(password(8).is_ok() && password(72).is_ok());
+    }
+
+    use crate::testing::user;
+    use proptest::prelude::*;
+
+    fn change() -> impl Strategy<Value = UserChange> {
+        let role = proptest::sample::select(vec![Role::Admin, Role::Operator, Role::Viewer]);
+        let status = proptest::sample::select(vec![UserStatus::Active, UserStatus::Disabled]);
+        (proptest::option::of(role), proptest::option::of(status))
+            .prop_map(|(role, status)| UserChange { role, status, ..UserChange::default() })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_changed_or_removed_an_active_admin_stays(
+            steps in proptest::collection::vec((0_usize..3, change(), any::<bool>()), 0..40),
+        ) {
+            let mut users: Vec<_> = (0..3).map(|n| User { role: Role::Admin, ..user(n) }).collect();
+            for (index, change, remove) in steps {
+                let Some(user) = users.get(index).cloned() else { continue };
+                let others = users.iter().filter(|other| other.id != user.id);
+                let others = others.filter(|other| other.is_active_admin()).count();
+                let others = u64::try_from(others).unwrap();
+                if remove && user.removable(others).is_ok() {
+                    users.remove(index);
+                } else if let Ok(changed) = user.changed(change, others) {
+                    users[index] = changed;
+                }
+                prop_assert!(users.iter().any(User::is_active_admin));
+            }
+        }
     }
 }

@@ -1,39 +1,118 @@
-//! Who asks.
+//! Who asks, and whether they may.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::Method;
+use actix_web::http::header::{ACCEPT, AUTHORIZATION, ORIGIN};
 use actix_web::{FromRequest, HttpRequest, web};
+use muster_agents::Credential as Admission;
 use muster_identity::SessionError;
 use muster_kernel::{
-    Action, Principal, ProblemCode, Resource, Secret, SessionId, TenantScope, TokenKind, UserId,
-    access,
+    Act, Author, Permit, Principal, ProblemCode, Secret, SessionId, TokenKind, act,
 };
 
+use super::source::author;
+use crate::limits::Counter;
 use crate::{AppState, Problem};
 
-/// Whoever asks, proved by their credential. A route that does not take one is public.
+/// What somebody proved who they are with. It can be asked again whether it is still good.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(Principal);
+enum Credential {
+    AccessToken(Secret),
+    ApiKey(Secret),
+    AgentToken(Secret),
+    /// The ticket itself is used up; the session that it was of goes on.
+    Ticket(SessionId),
+}
+
+impl Credential {
+    /// Who that is now.
+    async fn principal(&self, state: &AppState, author: &Author) -> Result<Principal, Problem> {
+        let principal = match self {
+            Self::AccessToken(token) => state.identity.authenticate(token).await,
+            Self::Ticket(session) => state.identity.still(*session).await,
+            Self::ApiKey(secret) => {
+                let principal = state.api_keys.authenticate(secret, author.address).await?;
+                principal.ok_or(SessionError::Invalid)
+            }
+            Self::AgentToken(token) => {
+                let agent = state.agent_tokens.find(token.hash()).await?;
+                let (agent_id, customer_id) = agent.ok_or_else(unauthenticated)?;
+                Ok(Principal::Agent { agent_id, customer_id })
+            }
+        };
+        principal.map_err(|error| match error {
+            SessionError::Storage(error) => error.into(),
+            _ => unauthenticated(),
+        })
+    }
+}
+
+/// Whoever asks, proved by their credential. A route that takes neither one nor [`May`] is public.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    credential: Credential,
+    principal: Principal,
+    author: Author,
+}
 
 impl Caller {
-    /// Decides whether the caller may do `action` to `resource`, and in which scope.
-    pub(crate) fn may(&self, action: Action, resource: Resource) -> Result<TenantScope, Problem> {
-        Ok(access::authorise(&self.0, action, resource)?)
+    /// The permission to do `A`.
+    pub(crate) fn may<A: Act>(&self) -> Result<Permit<A>, Problem> {
+        Ok(Permit::ask(self.principal.clone(), &self.author)?)
     }
 
-    /// The person who asks, and their session, if they may do `action`.
-    pub(crate) fn user(&self, action: Action) -> Result<(UserId, SessionId, TenantScope), Problem> {
-        let scope = self.may(action, Resource::InScope)?;
-        match &self.0 {
-            Principal::User { user_id, session_id, .. } => Ok((*user_id, *session_id, scope)),
-            Principal::Agent { .. } => {
-                let detail = "this is for people, not for agents";
-                Err(Problem::new(ProblemCode::Forbidden, detail))
+    /// Who asks.
+    pub(crate) const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    async fn of(request: &HttpRequest, state: &AppState) -> Result<Self, Problem> {
+        let author = author(request, state);
+        let counter = Counter::new(request, state);
+        let proved = async {
+            let credential = credential(request, state).await?;
+            let principal = credential.principal(state, &author).await?;
+            Ok::<_, Problem>((credential, principal))
+        };
+        match proved.await {
+            Ok((credential, principal)) => {
+                counter.principal(&principal).await?;
+                Ok(Self { credential, principal, author })
+            }
+            Err(problem) => {
+                counter.stranger(&author).await?;
+                Err(problem)
             }
         }
+    }
+}
+
+/// The permission to do `A`: who asks is proved and allowed before anything else is looked at, the
+/// body included.
+#[derive(Debug, Clone)]
+pub(crate) struct May<A> {
+    permit: Permit<A>,
+    caller: Caller,
+}
+
+impl<A: Act> May<A> {
+    /// Whether it is still so: what goes on for long asks again and again.
+    pub(crate) async fn still(&self, state: &AppState) -> Result<(), Problem> {
+        let Caller { credential, author, .. } = &self.caller;
+        let principal = credential.principal(state, author).await?;
+        Ok(Permit::<A>::ask(principal, author).map(|_| ())?)
+    }
+}
+
+impl<A> Deref for May<A> {
+    type Target = Permit<A>;
+
+    fn deref(&self) -> &Permit<A> {
+        &self.permit
     }
 }
 
@@ -42,52 +121,119 @@ fn unauthenticated() -> Problem {
     Problem::new(ProblemCode::Unauthenticated, detail)
 }
 
+/// The secret in the header that holds one.
 fn bearer(request: &HttpRequest) -> Option<Secret> {
-    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| Secret::from_text(token.trim()))
+    let headers = request.headers();
+    if let Some(header) = headers.get(AUTHORIZATION) {
+        let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| Secret::from_text(token.trim()));
+    }
+    let key = Secret::from_text(headers.get("x-api-key")?.to_str().ok()?.trim());
+    (TokenKind::of(key.expose()) == Some(TokenKind::ApiKey)).then_some(key)
+}
+
+async fn credential(request: &HttpRequest, state: &AppState) -> Result<Credential, Problem> {
+    let Some(token) = bearer(request) else {
+        let ticket = ticket(request).ok_or_else(unauthenticated)?;
+        check_origin(request, state)?;
+        let session = state.identity.redeem_ticket(&ticket).await;
+        return session.map(Credential::Ticket).map_err(|error| match error {
+            SessionError::Storage(error) => error.into(),
+            _ => Problem::new(ProblemCode::Unauthenticated, "the ticket is used, or too old"),
+        });
+    };
+    match TokenKind::of(token.expose()) {
+        None => Ok(Credential::AccessToken(token)),
+        Some(TokenKind::ApiKey) => Ok(Credential::ApiKey(token)),
+        Some(TokenKind::Agent) => Ok(Credential::AgentToken(token)),
+        Some(TokenKind::Refresh | TokenKind::Enrollment | TokenKind::Ticket) => {
+            Err(unauthenticated())
+        }
+    }
+}
+
+/// The ticket in the address, where a page can send no header: of an event stream, and nowhere
+/// else.
+fn ticket(request: &HttpRequest) -> Option<Secret> {
+    let accept = request.headers().get(ACCEPT)?.to_str().ok()?;
+    if request.method() != Method::GET || !accept.contains("text/event-stream") {
+        return None;
+    }
+    let mut pairs = form_urlencoded::parse(request.query_string().as_bytes());
+    let ticket = pairs.find(|(name, _)| name == "ticket").map(|(_, value)| value.into_owned())?;
+    (TokenKind::of(&ticket) == Some(TokenKind::Ticket)).then(|| Secret::from_text(ticket))
+}
+
+/// That no page from elsewhere opens this.
+fn check_origin(request: &HttpRequest, state: &AppState) -> Result<(), Problem> {
+    let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };
+    if origin.to_str().is_ok_and(|origin| state.web.allows(origin)) {
+        return Ok(());
+    }
+    let detail = "pages of this origin may not open this; see MUSTER_CORS_ORIGINS";
+    Err(Problem::new(ProblemCode::Forbidden, detail))
+}
+
+type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
+
+/// The use cases, which are there in every request of a running server.
+fn state_of(request: &HttpRequest) -> Result<web::Data<AppState>, Problem> {
+    request.app_data::<web::Data<AppState>>().cloned().ok_or_else(unauthenticated)
 }
 
 impl FromRequest for Caller {
     type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let token = bearer(request);
-        let state = request.app_data::<web::Data<AppState>>().cloned();
+        let request = request.clone();
+        Box::pin(async move { Self::of(&request, &*state_of(&request)?).await })
+    }
+}
+
+impl<A: Act> FromRequest for May<A> {
+    type Error = Problem;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
         Box::pin(async move {
-            let (Some(token), Some(state)) = (token, state) else { return Err(unauthenticated()) };
-            match TokenKind::of(token.expose()) {
-                Some(TokenKind::Agent) => {
-                    let agent = state.agent_tokens.find(token.hash()).await?;
-                    let (agent_id, customer_id) = agent.ok_or_else(unauthenticated)?;
-                    Ok(Self(Principal::Agent { agent_id, customer_id }))
-                }
-                Some(TokenKind::Refresh | TokenKind::Enrollment) => Err(unauthenticated()),
-                None => match state.identity.authenticate(&token).await {
-                    Ok(principal) => Ok(Self(principal)),
-                    Err(SessionError::Invalid) => Err(unauthenticated()),
-                    Err(SessionError::Storage(error)) => Err(error.into()),
-                },
-            }
+            let caller = Caller::of(&request, &*state_of(&request)?).await?;
+            Ok(Self { permit: caller.may()?, caller })
         })
     }
 }
 
-/// A machine that wants to enrol, with its enrollment token.
+/// A machine that wants to enrol, with its enrollment token or a customer's key.
 #[derive(Debug, Clone)]
-pub(crate) struct Enroller(pub(crate) Secret);
+pub(crate) struct Enroller(pub(crate) Admission);
 
 impl FromRequest for Enroller {
     type Error = Problem;
-    type Future = std::future::Ready<Result<Self, Problem>>;
+    type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let token = bearer(request)
-            .filter(|token| TokenKind::of(token.expose()) == Some(TokenKind::Enrollment));
-        std::future::ready(token.map(Self).ok_or_else(|| {
-            let detail = "send Authorization: Bearer with an enrollment token (et_…)";
-            Problem::new(ProblemCode::Unauthenticated, detail)
-        }))
+        let request = request.clone();
+        Box::pin(async move {
+            let state = state_of(&request)?;
+            let token = bearer(&request);
+            let kind = token.as_ref().and_then(|token| TokenKind::of(token.expose()));
+            match (token, kind) {
+                (Some(token), Some(TokenKind::Enrollment)) => {
+                    let author = author(&request, &state);
+                    Counter::new(&request, &state).stranger(&author).await?;
+                    Ok(Self(Admission::Token(token, author)))
+                }
+                (Some(_), Some(TokenKind::ApiKey)) => {
+                    let caller = Caller::of(&request, &state).await?;
+                    Ok(Self(Admission::Key(caller.may::<act::EnrolAgents>()?)))
+                }
+                _ => {
+                    let detail = "send Authorization: Bearer with an enrollment token (et_…), or \
+                         with a customer's key that has the scope agents:write";
+                    Err(Problem::new(ProblemCode::Unauthenticated, detail))
+                }
+            }
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! JSON bodies.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
@@ -15,48 +16,77 @@ use crate::Problem;
 
 /// The largest body that any route takes, in bytes.
 const MAX_BODY: usize = 256 * 1024;
+/// How long a body may take to arrive.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
-/// A JSON body and the SHA-256 of its bytes.
-#[derive(Debug)]
+/// A JSON body that was not read yet: a handler reads it when it is known that whoever sends it
+/// may, so that nobody else learns what it should look like, or has it kept in memory.
 pub(crate) struct Json<T> {
+    right_kind: bool,
+    payload: Result<web::Payload, actix_web::Error>,
+    value: PhantomData<T>,
+}
+
+/// A body and the SHA-256 of its bytes.
+#[derive(Debug)]
+pub(crate) struct Body<T> {
     pub(crate) value: T,
     pub(crate) fingerprint: [u8; 32],
 }
 
-impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+impl<T> FromRequest for Json<T> {
     type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let is_json = request
+        let right_kind = request
             .headers()
             .get(CONTENT_TYPE)
             .and_then(|kind| kind.to_str().ok())
             .and_then(|kind| kind.split(';').next())
             .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
         let payload = web::Payload::from_request(request, payload).into_inner();
-        Box::pin(async move {
-            let Ok(mut payload) = payload else {
-                return Err(Problem::new(ProblemCode::Malformed, "a body is expected"));
-            };
-            if !is_json {
-                let detail = "send the body as JSON, with Content-Type: application/json";
-                return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail));
-            }
-            let mut body = web::BytesMut::new();
-            while let Some(chunk) = payload.next().await {
-                let broken = |_| Problem::new(ProblemCode::Malformed, "the body broke off");
-                let chunk = chunk.map_err(broken)?;
-                // Before it is allocated for: a body may claim any length.
-                if body.len() + chunk.len() > MAX_BODY {
-                    let detail = "a body may have at most 262144 bytes";
-                    return Err(Problem::new(ProblemCode::TooLarge, detail));
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok(Self { value: read(&body)?, fingerprint: Sha256::digest(&body).into() })
-        })
+        ready(Ok(Self { right_kind, payload, value: PhantomData }))
     }
+}
+
+impl<T: DeserializeOwned> Json<T> {
+    /// Reads it.
+    pub(crate) async fn value(self) -> Result<T, Problem> {
+        Ok(self.body().await?.value)
+    }
+
+    /// Reads it, and by what to recognise it.
+    pub(crate) async fn body(self) -> Result<Body<T>, Problem> {
+        if !self.right_kind {
+            let detail = "send the body as JSON, with Content-Type: application/json";
+            return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail));
+        }
+        let Ok(payload) = self.payload else {
+            return Err(Problem::new(ProblemCode::Malformed, "a body is expected"));
+        };
+        let bytes = tokio::time::timeout(ARRIVES_WITHIN, collect(payload)).await;
+        let bytes = bytes.unwrap_or_else(|_| {
+            let detail = "the body took too long to arrive; send it faster";
+            Err(Problem::new(ProblemCode::RequestTimeout, detail))
+        })?;
+        Ok(Body { value: read(&bytes)?, fingerprint: Sha256::digest(&bytes).into() })
+    }
+}
+
+async fn collect(mut payload: web::Payload) -> Result<web::BytesMut, Problem> {
+    let mut body = web::BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let broken = |_| Problem::new(ProblemCode::Malformed, "the body broke off");
+        let chunk = chunk.map_err(broken)?;
+        // Before it is allocated for: a body may claim any length.
+        if body.len() + chunk.len() > MAX_BODY {
+            let detail = "a body may have at most 262144 bytes";
+            return Err(Problem::new(ProblemCode::TooLarge, detail));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

@@ -5,9 +5,12 @@ mod idempotency;
 mod json;
 mod list;
 mod path;
+mod source;
 
-pub(crate) use caller::{Caller, Enroller};
+pub(crate) use caller::{Caller, Enroller, May};
 pub(crate) use idempotency::IdempotencyKey;
-pub(crate) use json::Json;
+pub(crate) use json::{Body, Json};
 pub(crate) use list::{ListAnswer, PageQuery, Query};
 pub(crate) use path::Id;
+pub(crate) use source::Stranger;
+pub use source::{client_address, network};

@@ -9,19 +9,26 @@ use muster_kernel::ProblemCode;
 
 use crate::Problem;
 
-/// The id `{id}` in the path. What is no id at all is not there, like any other unknown id.
+/// The id `{id}` in the path. It is looked at when it is known that whoever asks may: nobody else
+/// learns whether it is one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Id<T>(pub(crate) T);
+pub(crate) struct Id<T>(Option<T>);
+
+impl<T> Id<T> {
+    /// The id. What is no id at all is not there, like any other unknown id.
+    pub(crate) fn get(self) -> Result<T, Problem> {
+        self.0.ok_or_else(|| {
+            let detail = "there is no such thing: the id in the path is not a UUID";
+            Problem::new(ProblemCode::NotFound, detail)
+        })
+    }
+}
 
 impl<T: FromStr> FromRequest for Id<T> {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let id = request.match_info().get("id").and_then(|text| text.parse().ok());
-        ready(id.map(Self).ok_or_else(|| {
-            let detail = "there is no such thing: the id in the path is not a UUID";
-            Problem::new(ProblemCode::NotFound, detail)
-        }))
+        ready(Ok(Self(request.match_info().get("id").and_then(|text| text.parse().ok()))))
     }
 }

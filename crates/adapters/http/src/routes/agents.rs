@@ -3,14 +3,14 @@
 use actix_web::{HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
 use muster_agents::{
-    AgentChange, AgentFilter, AgentStatus, AgentView, AgentsError, OsType, RefreshError, Tags,
+    AgentChange, AgentFilter, AgentStatus, AgentView, AgentsError, OsType, RefreshError,
 };
-use muster_kernel::{Action, AgentId, CustomerId, ProblemCode, Resource};
+use muster_kernel::{AgentId, CustomerId, InvalidTags, Permit, ProblemCode, Tags, act};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::extract::{Caller, Id, Json, ListAnswer, PageQuery, Query};
+use crate::extract::{Id, Json, ListAnswer, May, PageQuery, Query};
 use crate::{AppState, Problem};
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -157,6 +157,12 @@ pub(crate) struct StatusAnswer {
     connection: Option<ConnectionAnswer>,
 }
 
+impl From<InvalidTags> for Problem {
+    fn from(error: InvalidTags) -> Self {
+        Self::invalid("/tags", error.0)
+    }
+}
+
 impl From<AgentsError> for Problem {
     fn from(error: AgentsError) -> Self {
         let text = error.to_string();
@@ -169,19 +175,19 @@ impl From<AgentsError> for Problem {
             AgentsError::Refresh(RefreshError::TimedOut) => {
                 Self::new(ProblemCode::AgentTimeout, text)
             }
+            AgentsError::Denied(denied) => denied.into(),
             AgentsError::Storage(error) => error.into(),
         }
     }
 }
 
-async fn page(
+pub(super) async fn page(
     state: &AppState,
-    caller: &Caller,
+    permit: &Permit<act::ReadAgents>,
     query: AgentQuery,
     status: Option<AgentStatus>,
     page: PageQuery,
 ) -> Result<web::Json<AgentList>, Problem> {
-    let scope = caller.may(Action::ReadAgents, Resource::InScope)?;
     let filter = AgentFilter {
         status: None,
         os_type: query.os_type.map(Into::into),
@@ -191,7 +197,7 @@ async fn page(
         q: query.q,
     };
     let status = status.or_else(|| query.status.map(Into::into));
-    let (page, counts) = state.agents.list(&scope, &filter, status, &page.try_into()?).await?;
+    let (page, counts) = state.agents.list(permit, &filter, status, &page.try_into()?).await?;
     Ok(web::Json(AgentList {
         page: ListAnswer::of(page, AgentAnswer::from),
         online: counts.online,
@@ -206,11 +212,11 @@ async fn page(
 )]
 pub(crate) async fn list(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadAgents>,
     query: Query<AgentQuery>,
     list: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    page(&state, &caller, query.0, None, list.0).await
+    page(&state, &permit, query.0, None, list.0).await
 }
 
 /// The agents that can be reached.
@@ -220,11 +226,11 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn online(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadAgents>,
     query: Query<AgentQuery>,
     list: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    page(&state, &caller, query.0, Some(AgentStatus::Online), list.0).await
+    page(&state, &permit, query.0, Some(AgentStatus::Online), list.0).await
 }
 
 /// The agents that can't be reached.
@@ -234,11 +240,11 @@ pub(crate) async fn online(
 )]
 pub(crate) async fn offline(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadAgents>,
     query: Query<AgentQuery>,
     list: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    page(&state, &caller, query.0, Some(AgentStatus::Offline), list.0).await
+    page(&state, &permit, query.0, Some(AgentStatus::Offline), list.0).await
 }
 
 /// Whether an agent can be reached.
@@ -248,12 +254,11 @@ pub(crate) async fn offline(
 )]
 pub(crate) async fn status(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadAgents>,
     id: Id<AgentId>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ReadAgents, Resource::InScope)?;
     let now = state.clock.now();
-    let agent = AgentAnswer::from(state.agents.get(&scope, id.0).await?);
+    let agent = AgentAnswer::from(state.agents.get(&permit, id.get()?).await?);
     Ok(web::Json(StatusAnswer {
         agent_id: agent.id,
         status: agent.status,
@@ -271,11 +276,10 @@ pub(crate) async fn status(
 )]
 pub(crate) async fn read(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadAgents>,
     id: Id<AgentId>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ReadAgents, Resource::InScope)?;
-    Ok(web::Json(AgentAnswer::from(state.agents.get(&scope, id.0).await?)))
+    Ok(web::Json(AgentAnswer::from(state.agents.get(&permit, id.get()?).await?)))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -299,23 +303,23 @@ pub(crate) struct AgentUpdate {
 )]
 pub(crate) async fn update(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ManageAgents>,
     id: Id<AgentId>,
     body: Json<AgentUpdate>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ManageAgents, Resource::InScope)?;
-    let customer_id = body.value.customer_id.map(CustomerId::from_uuid);
+    let body = body.value().await?;
+    let customer_id = body.customer_id.map(CustomerId::from_uuid);
     if let Some(customer_id) = customer_id {
         // The new owner has to exist, too.
-        state.customers.get(&scope, customer_id).await?;
+        state.customers.require(&permit, customer_id).await?;
     }
     let change = AgentChange {
-        hostname: body.value.hostname,
-        tags: body.value.tags.map(Tags::parse).transpose()?,
+        hostname: body.hostname,
+        tags: body.tags.map(Tags::parse).transpose()?,
         customer_id,
-        notes: body.value.notes,
+        notes: body.notes,
     };
-    Ok(web::Json(AgentAnswer::from(state.agents.update(&scope, id.0, change).await?)))
+    Ok(web::Json(AgentAnswer::from(state.agents.update(&permit, id.get()?, change).await?)))
 }
 
 /// Delete an agent: its token opens nothing any more, and what it had not begun is cancelled. Its
@@ -326,11 +330,10 @@ pub(crate) async fn update(
 )]
 pub(crate) async fn delete(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::DeleteAgents>,
     id: Id<AgentId>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::DeleteAgents, Resource::InScope)?;
-    state.agents.delete(&scope, id.0).await?;
+    state.agents.delete(&permit, id.get()?).await?;
     Ok(HttpResponse::NoContent())
 }
 
@@ -346,9 +349,8 @@ pub(crate) async fn delete(
 )]
 pub(crate) async fn refresh(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ManageAgents>,
     id: Id<AgentId>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ManageAgents, Resource::InScope)?;
-    Ok(web::Json(AgentAnswer::from(state.agents.refresh(&scope, id.0).await?)))
+    Ok(web::Json(AgentAnswer::from(state.agents.refresh(&permit, id.get()?).await?)))
 }

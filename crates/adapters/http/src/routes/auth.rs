@@ -1,13 +1,17 @@
 //! Signing in and out.
 
-use actix_web::{HttpResponse, Responder, web};
-use muster_identity::{ACCESS_TOKEN_LIFETIME, SessionError, SignInError, SignedIn, User};
-use muster_kernel::{Action, ProblemCode, Secret, TenantScope};
+use actix_web::http::header::{LOCATION, USER_AGENT};
+use actix_web::{HttpRequest, HttpResponse, Responder, web};
+use muster_identity::{
+    ACCESS_TOKEN_LIFETIME, Attempt, Email, Locked, NewAccount, Password, SessionError, SignInError,
+    SignedIn, User, Username, full_name,
+};
+use muster_kernel::{Action, Denied, Principal, ProblemCode, Secret, TenantScope, access, act};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::extract::{Caller, Json};
+use crate::extract::{Json, May, Stranger};
 use crate::{AppState, Problem};
 
 #[derive(Deserialize, ToSchema)]
@@ -18,6 +22,28 @@ pub(crate) struct LoginRequest {
     #[schema(example = "admin")]
     username: String,
     password: String,
+    /// A code of the second factor, or a recovery code, for those who have one.
+    totp_code: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RegisterRequest {
+    /// 1 to 64 letters, digits, dots, underscores and hyphens.
+    username: String,
+    email: Option<String>,
+    /// 8 to 72 bytes.
+    password: String,
+    full_name: Option<String>,
+}
+
+/// Somebody who waits for an admin's approval.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RegisteredAnswer {
+    user_id: Uuid,
+    #[schema(example = "pending")]
+    status: &'static str,
+    message: &'static str,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -54,6 +80,8 @@ pub(crate) struct UserAnswer {
     status: &'static str,
     /// The customers whose data they see; null for all.
     customer_ids: Option<Vec<Uuid>>,
+    /// Whether they have a second factor.
+    second_factor: bool,
     created_at: chrono::DateTime<chrono::Utc>,
 }
 
@@ -71,9 +99,40 @@ impl From<User> for UserAnswer {
             role: user.role.as_str(),
             status: user.status.as_str(),
             customer_ids,
+            second_factor: user.has_second_factor,
             created_at: user.created_at,
         }
     }
+}
+
+/// Who asks, and what they may.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MeAnswer {
+    #[serde(flatten)]
+    user: UserAnswer,
+    /// The session that asks.
+    session_id: Uuid,
+    /// What they may do, some of it only soon after `POST /auth/confirm`.
+    #[schema(example = json!(["use_own_account", "read_agents", "run_commands"]))]
+    permissions: Vec<String>,
+}
+
+fn permissions(principal: &Principal) -> Vec<String> {
+    let allowed = |action: &&Action| {
+        matches!(access::authorise(principal, **action), Ok(_) | Err(Denied::Unconfirmed))
+    };
+    Action::ALL.iter().filter(allowed).map(|action| snake_case(action.name())).collect()
+}
+
+fn snake_case(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
 }
 
 impl From<SignedIn> for TokenAnswer {
@@ -93,14 +152,19 @@ impl From<SignInError> for Problem {
         let text = error.to_string();
         match error {
             SignInError::WrongCredentials => Self::new(ProblemCode::InvalidCredentials, text),
+            SignInError::CodeRequired => Self::new(ProblemCode::SecondFactorRequired, text),
             SignInError::Pending => Self::new(ProblemCode::AccountPending, text),
             SignInError::Disabled => Self::new(ProblemCode::AccountDisabled, text),
-            SignInError::Locked(locked) => {
-                let seconds = u64::try_from(locked.0.num_seconds()).unwrap_or(0) + 1;
-                Self::new(ProblemCode::TooManyRequests, text).retry_after(seconds)
-            }
+            SignInError::Locked(locked) => locked.into(),
             SignInError::Storage(error) => error.into(),
         }
+    }
+}
+
+impl From<Locked> for Problem {
+    fn from(locked: Locked) -> Self {
+        let seconds = u64::try_from(locked.0.num_seconds()).unwrap_or(0) + 1;
+        Self::new(ProblemCode::TooManyRequests, locked.to_string()).retry_after(seconds)
     }
 }
 
@@ -108,9 +172,41 @@ impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Invalid => Self::new(ProblemCode::Unauthenticated, error.to_string()),
+            SessionError::NotFound => Self::new(ProblemCode::NotFound, error.to_string()),
+            SessionError::Denied(denied) => denied.into(),
             SessionError::Storage(error) => error.into(),
         }
     }
+}
+
+/// Register; an admin has to approve before the first login.
+#[utoipa::path(
+    post, path = "/auth/register", tag = "auth", security(()), request_body = RegisterRequest,
+    responses(
+        (status = 201, body = RegisteredAnswer),
+        (status = 403, description = "`REGISTRATION_CLOSED`"),
+        (status = 409, description = "the name or the address is taken"),
+    ),
+)]
+pub(crate) async fn register(
+    state: web::Data<AppState>,
+    stranger: Stranger,
+    body: Json<RegisterRequest>,
+) -> Result<impl Responder, Problem> {
+    let body = body.value().await?;
+    let wish = NewAccount {
+        username: Username::parse(&body.username)?,
+        email: body.email.as_deref().map(Email::parse).transpose()?,
+        full_name: full_name(body.full_name.as_deref().unwrap_or_default())?,
+        password: Password::parse(Secret::from_text(body.password))?,
+    };
+    let user = state.identity.register(wish, &stranger.0).await?;
+    let location = format!("/api/v1/users/{}", user.id);
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(RegisteredAnswer {
+        user_id: user.id.as_uuid(),
+        status: user.status.as_str(),
+        message: "an admin has to approve the account before it can sign in",
+    }))
 }
 
 /// Sign in.
@@ -118,18 +214,31 @@ impl From<SessionError> for Problem {
     post, path = "/auth/login", tag = "auth", security(()), request_body = LoginRequest,
     responses(
         (status = 200, body = TokenAnswer),
-        (status = 401, description = "`INVALID_CREDENTIALS`"),
+        (status = 401, description = "`INVALID_CREDENTIALS` or `SECOND_FACTOR_REQUIRED`"),
         (status = 403, description = "`ACCOUNT_PENDING` or `ACCOUNT_DISABLED`"),
         (status = 429, description = "locked after too many failures"),
     ),
 )]
 pub(crate) async fn login(
     state: web::Data<AppState>,
+    stranger: Stranger,
+    request: HttpRequest,
     body: Json<LoginRequest>,
 ) -> Result<impl Responder, Problem> {
-    let LoginRequest { username, password } = body.value;
-    let signed_in = state.identity.sign_in(&username, Secret::from_text(password)).await?;
-    Ok(web::Json(TokenAnswer::from(signed_in)))
+    let LoginRequest { username, password, totp_code } = body.value().await?;
+    let attempt = Attempt {
+        login: username,
+        password: Secret::from_text(password),
+        code: totp_code.map(Secret::from_text),
+        user_agent: user_agent(&request),
+        author: stranger.0,
+    };
+    Ok(web::Json(TokenAnswer::from(state.identity.sign_in(attempt).await?)))
+}
+
+/// What the program calls itself.
+pub(crate) fn user_agent(request: &HttpRequest) -> Option<String> {
+    request.headers().get(USER_AGENT)?.to_str().ok().map(ToOwned::to_owned)
 }
 
 /// Get the next pair of tokens. A refresh token works once; its second use ends the session.
@@ -139,29 +248,33 @@ pub(crate) async fn login(
 )]
 pub(crate) async fn refresh(
     state: web::Data<AppState>,
+    stranger: Stranger,
     body: Json<RefreshRequest>,
 ) -> Result<impl Responder, Problem> {
-    let token = Secret::from_text(body.value.refresh_token);
-    Ok(web::Json(TokenAnswer::from(state.identity.refresh(&token).await?)))
+    let token = Secret::from_text(body.value().await?.refresh_token);
+    Ok(web::Json(TokenAnswer::from(state.identity.refresh(&token, &stranger.0).await?)))
 }
 
 /// Sign out: the session and its tokens end at once.
 #[utoipa::path(post, path = "/auth/logout", tag = "auth", responses((status = 204)))]
 pub(crate) async fn logout(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::UseOwnAccount>,
 ) -> Result<impl Responder, Problem> {
-    let (_, session_id, _) = caller.user(Action::UseOwnAccount)?;
-    state.identity.sign_out(session_id).await?;
+    state.identity.sign_out(&permit).await?;
     Ok(HttpResponse::NoContent())
 }
 
-/// Who am I.
-#[utoipa::path(get, path = "/auth/me", tag = "auth", responses((status = 200, body = UserAnswer)))]
+/// Who am I, and what may I do.
+#[utoipa::path(get, path = "/auth/me", tag = "auth", responses((status = 200, body = MeAnswer)))]
 pub(crate) async fn me(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::UseOwnAccount>,
 ) -> Result<impl Responder, Problem> {
-    let (user_id, _, _) = caller.user(Action::UseOwnAccount)?;
-    Ok(web::Json(UserAnswer::from(state.identity.user(user_id).await?)))
+    let (_, session) = permit.person()?;
+    Ok(web::Json(MeAnswer {
+        user: state.identity.me(&permit).await?.into(),
+        session_id: session.as_uuid(),
+        permissions: permissions(permit.principal()),
+    }))
 }

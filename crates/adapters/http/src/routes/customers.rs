@@ -5,12 +5,13 @@ use actix_web::{HttpResponse, Responder, web};
 use muster_customers::{
     Customer, CustomerChange, CustomerWriteError, CustomersError, InvalidCustomer, Name,
 };
-use muster_kernel::{Action, CustomerId, ProblemCode, Resource};
+use muster_kernel::{CustomerId, Plan, ProblemCode, act};
+use muster_settings::Key;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::extract::{Caller, Id, Json, ListAnswer, PageQuery, Query};
+use crate::extract::{Id, Json, ListAnswer, May, PageQuery, Query};
 use crate::{AppState, Problem};
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -19,6 +20,9 @@ pub(crate) struct CustomerRequest {
     /// 1 to 200 printable characters; no two customers have the same.
     name: String,
     address: Option<String>,
+    /// How much it may ask for; the setting `default_plan` unless given.
+    #[schema(inline)]
+    plan: Option<PlanParameter>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -27,6 +31,32 @@ pub(crate) struct CustomerUpdate {
     name: Option<String>,
     /// An empty text removes the address.
     address: Option<String>,
+    #[schema(inline)]
+    plan: Option<PlanParameter>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PlanParameter {
+    Free,
+    Pro,
+    Team,
+    Enterprise,
+}
+
+impl From<PlanParameter> for Plan {
+    fn from(plan: PlanParameter) -> Self {
+        match plan {
+            PlanParameter::Free => Self::Free,
+            PlanParameter::Pro => Self::Pro,
+            PlanParameter::Team => Self::Team,
+            PlanParameter::Enterprise => Self::Enterprise,
+        }
+    }
+}
+
+fn default_plan(state: &AppState) -> Plan {
+    Plan::parse(&state.settings.text(Key::DefaultPlan)).unwrap_or_default()
 }
 
 /// Whose machines these are.
@@ -35,6 +65,8 @@ pub(crate) struct CustomerAnswer {
     id: Uuid,
     name: String,
     address: Option<String>,
+    /// `free`, `pro`, `team` or `enterprise`.
+    plan: &'static str,
     created_at: chrono::DateTime<chrono::Utc>,
     updated_at: chrono::DateTime<chrono::Utc>,
 }
@@ -45,6 +77,7 @@ impl From<Customer> for CustomerAnswer {
             id: customer.id.as_uuid(),
             name: customer.name.as_str().to_owned(),
             address: customer.address,
+            plan: customer.plan.as_str(),
             created_at: customer.created_at,
             updated_at: customer.updated_at,
         }
@@ -61,9 +94,11 @@ impl From<CustomersError> for Problem {
     fn from(error: CustomersError) -> Self {
         let text = error.to_string();
         match error {
-            CustomersError::NotFound | CustomersError::TokenNotFound => {
-                Self::new(ProblemCode::NotFound, text)
-            }
+            CustomersError::NotFound
+            | CustomersError::TokenNotFound
+            | CustomersError::KeyNotFound => Self::new(ProblemCode::NotFound, text),
+            CustomersError::NoKey => Self::new(ProblemCode::NoApiKey, text),
+            CustomersError::Denied(denied) => denied.into(),
             CustomersError::Invalid(error) => error.into(),
             CustomersError::KeyReused => Self::new(ProblemCode::IdempotencyConflict, text),
             CustomersError::Write(CustomerWriteError::NameTaken) => {
@@ -94,13 +129,12 @@ pub(crate) struct SearchQuery {
 )]
 pub(crate) async fn list(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadCustomers>,
     search: Query<SearchQuery>,
     page: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ReadCustomers, Resource::InScope)?;
     let page = page.0.try_into()?;
-    let page = state.customers.list(&scope, search.0.q.as_deref(), &page).await?;
+    let page = state.customers.list(&permit, search.0.q.as_deref(), &page).await?;
     Ok(web::Json(ListAnswer::of(page, CustomerAnswer::from)))
 }
 
@@ -112,12 +146,13 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn create(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ManageCustomers>,
     body: Json<CustomerRequest>,
 ) -> Result<impl Responder, Problem> {
-    caller.may(Action::ManageCustomers, Resource::InScope)?;
-    let name = Name::parse(&body.value.name)?;
-    let customer = state.customers.create(name, body.value.address).await?;
+    let CustomerRequest { name, address, plan } = body.value().await?;
+    let name = Name::parse(&name)?;
+    let plan = plan.map_or_else(|| default_plan(&state), Into::into);
+    let customer = state.customers.create(&permit, name, address, plan).await?;
     let location = format!("/api/v1/customers/{}", customer.id);
     let answer = CustomerAnswer::from(customer);
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(answer))
@@ -131,11 +166,10 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn read(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadCustomers>,
     id: Id<CustomerId>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ReadCustomers, Resource::InScope)?;
-    Ok(web::Json(CustomerAnswer::from(state.customers.get(&scope, id.0).await?)))
+    Ok(web::Json(CustomerAnswer::from(state.customers.get(&permit, id.get()?).await?)))
 }
 
 /// Change a customer; what is left out stays.
@@ -146,14 +180,14 @@ pub(crate) async fn read(
 )]
 pub(crate) async fn update(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ManageCustomers>,
     id: Id<CustomerId>,
     body: Json<CustomerUpdate>,
 ) -> Result<impl Responder, Problem> {
-    caller.may(Action::ManageCustomers, Resource::OfCustomer(id.0))?;
-    let name = body.value.name.as_deref().map(Name::parse).transpose()?;
-    let change = CustomerChange { name, address: body.value.address };
-    Ok(web::Json(CustomerAnswer::from(state.customers.update(id.0, change).await?)))
+    let CustomerUpdate { name, address, plan } = body.value().await?;
+    let name = name.as_deref().map(Name::parse).transpose()?;
+    let change = CustomerChange { name, address, plan: plan.map(Into::into) };
+    Ok(web::Json(CustomerAnswer::from(state.customers.update(&permit, id.get()?, change).await?)))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -172,11 +206,10 @@ pub(crate) struct DeleteQuery {
 )]
 pub(crate) async fn delete(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ManageCustomers>,
     id: Id<CustomerId>,
     query: Query<DeleteQuery>,
 ) -> Result<impl Responder, Problem> {
-    caller.may(Action::ManageCustomers, Resource::OfCustomer(id.0))?;
-    state.customers.delete(id.0, query.0.cascade).await?;
+    state.customers.delete(&permit, id.get()?, query.0.cascade).await?;
     Ok(HttpResponse::NoContent())
 }

@@ -4,12 +4,12 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
 use muster_customers::{EnrollmentToken, Name, NewToken, Once};
-use muster_kernel::{Action, CustomerId, EnrollmentTokenId, Resource, Timestamp};
+use muster_kernel::{CustomerId, EnrollmentTokenId, Tags, Timestamp, act};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::extract::{Caller, Id, IdempotencyKey, Json, ListAnswer, PageQuery, Query};
+use crate::extract::{Body, Id, IdempotencyKey, Json, ListAnswer, May, PageQuery, Query};
 use crate::{AppState, Problem};
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -25,6 +25,9 @@ pub(crate) struct TokenRequest {
     /// How many machines it lets in; 1 unless given, null for any number.
     #[serde(default = "one")]
     max_uses: Option<u32>,
+    /// Tags that every machine gets that it lets in.
+    #[serde(default)]
+    tags: Vec<String>,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is the default of an optional field")]
@@ -47,6 +50,8 @@ pub(crate) struct TokenAnswer {
     max_uses: Option<u32>,
     /// How many it has let in.
     uses: u32,
+    /// Tags that every machine gets that it lets in.
+    tags: Vec<String>,
     /// The secret itself, shown when it is created and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
@@ -64,6 +69,7 @@ impl TokenAnswer {
             expires_at: token.expires_at,
             max_uses: token.max_uses,
             uses: token.uses,
+            tags: token.tags.iter().map(ToOwned::to_owned).collect(),
             token: None,
         }
     }
@@ -77,11 +83,10 @@ impl TokenAnswer {
 )]
 pub(crate) async fn list(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadEnrollmentTokens>,
     page: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ReadEnrollmentTokens, Resource::InScope)?;
-    let page = state.enrollment_tokens.list(&scope, &page.0.try_into()?).await?;
+    let page = state.enrollment_tokens.list(&permit, &page.0.try_into()?).await?;
     let now = state.clock.now();
     Ok(web::Json(ListAnswer::of(page, |token| TokenAnswer::of(&token, now))))
 }
@@ -95,25 +100,24 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn create(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ManageEnrollmentTokens>,
     key: IdempotencyKey,
     body: Json<TokenRequest>,
 ) -> Result<impl Responder, Problem> {
-    let Json { value, fingerprint } = body;
-    let customer_id = CustomerId::from_uuid(value.customer_id);
-    let (user_id, _, _) = caller.user(Action::ManageEnrollmentTokens)?;
-    let scope = caller.may(Action::ManageEnrollmentTokens, Resource::OfCustomer(customer_id))?;
+    let Body { value, fingerprint } = body.body().await?;
+    let (user_id, _) = permit.person()?;
     let once = key.0.map(|key| {
         let scope = format!("{user_id}/enrollment-tokens");
         Once { scope, key, fingerprint }
     });
     let wish = NewToken {
-        customer_id,
+        customer_id: CustomerId::from_uuid(value.customer_id),
         name: Name::parse(&value.name)?,
         expires_at: value.expires_at,
         max_uses: value.max_uses,
+        tags: Tags::parse(value.tags)?,
     };
-    let minted = state.enrollment_tokens.create(&scope, user_id, wish, once).await?;
+    let minted = state.enrollment_tokens.create(&permit, wish, once).await?;
     let location = format!("/api/v1/enrollment-tokens/{}", minted.token.id);
     let answer = TokenAnswer {
         token: Some(minted.secret.expose().to_owned()),
@@ -130,11 +134,10 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn read(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadEnrollmentTokens>,
     id: Id<EnrollmentTokenId>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ReadEnrollmentTokens, Resource::InScope)?;
-    let token = state.enrollment_tokens.get(&scope, id.0).await?;
+    let token = state.enrollment_tokens.get(&permit, id.get()?).await?;
     Ok(web::Json(TokenAnswer::of(&token, state.clock.now())))
 }
 
@@ -146,10 +149,9 @@ pub(crate) async fn read(
 )]
 pub(crate) async fn revoke(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ManageEnrollmentTokens>,
     id: Id<EnrollmentTokenId>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ManageEnrollmentTokens, Resource::InScope)?;
-    state.enrollment_tokens.revoke(&scope, id.0).await?;
+    state.enrollment_tokens.revoke(&permit, id.get()?).await?;
     Ok(HttpResponse::NoContent())
 }

@@ -80,7 +80,7 @@ pub(crate) async fn register(
     key: IdempotencyKey,
     body: Json<RegisterRequest>,
 ) -> Result<impl Responder, Problem> {
-    let body = body.value;
+    let body = body.value().await?;
     let registration = Registration::try_from(RegistrationRequest {
         hostname: body.hostname,
         ip_address: body.ip_address,

@@ -2,15 +2,16 @@
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use muster_agents::{Agent, Enrol, EnrolCandidate, EnrolError, Registration};
+use muster_agents::{Admission, Agent, Enrol, EnrolCandidate, EnrolError, Registration};
 use muster_customers::RedeemError;
-use muster_kernel::{AgentId, CustomerId, StorageError, TokenHash};
+use muster_kernel::{Actor, AgentId, CustomerId, Deed, StorageError, Tags};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{DatabaseTransaction, IntoActiveModel};
 
 use super::SeaAgents;
 use super::entity::{Column, Entity, Model};
+use crate::audit::Trail;
 use crate::{DatabaseError, customers};
 
 /// Why the transaction ends without a new agent.
@@ -47,11 +48,12 @@ impl From<Refusal> for EnrolError {
 impl Enrol for SeaAgents {
     async fn enrol(
         &self,
-        enrollment_token: TokenHash,
+        admission: Admission,
         candidate: EnrolCandidate,
     ) -> Result<AgentId, EnrolError> {
+        let trail = self.database.trail();
         let write = self.database.write(move |transaction| {
-            async move { enrol(transaction, enrollment_token, candidate).await }.boxed()
+            async move { enrol(transaction, &trail, admission, candidate).await }.boxed()
         });
         Ok(write.await?)
     }
@@ -59,8 +61,9 @@ impl Enrol for SeaAgents {
 
 async fn enrol(
     transaction: &DatabaseTransaction,
-    enrollment_token: TokenHash,
-    candidate: EnrolCandidate,
+    trail: &Trail,
+    admission: Admission,
+    mut candidate: EnrolCandidate,
 ) -> Result<AgentId, Refusal> {
     let token_hash = candidate.agent_token.as_bytes().to_vec();
     let asked_again =
@@ -68,19 +71,44 @@ async fn enrol(
     if let Some(row) = asked_again {
         return Ok(AgentId::from_uuid(row.id));
     }
-    let token = customers::redeem(transaction, enrollment_token, candidate.now)
-        .await?
-        .map_err(Refusal::Redeem)?;
-    let known = known(transaction, token.customer_id, &candidate.registration).await?;
-    let agent = candidate.registration.into_agent(candidate.id, token.customer_id, candidate.now);
+    let (customer_id, tags) = admit(transaction, admission, &mut candidate).await?;
+    let known = known(transaction, customer_id, &candidate.registration).await?;
+    let registration =
+        Registration { tags: candidate.registration.tags.with(tags), ..candidate.registration };
+    let agent = registration.into_agent(candidate.id, customer_id, candidate.now);
     let row = |agent| Model::of(agent, candidate.agent_token).into_active_model().reset_all();
-    if let Some(known) = known {
-        let agent = agent.succeeding(Agent::try_from(known)?);
+    let (agent, action) = match known {
+        Some(known) => (agent.succeeding(Agent::try_from(known)?), "agent.enrol_again"),
+        None => (agent, "agent.enrol"),
+    };
+    if action == "agent.enrol" {
+        Entity::insert(row(&agent)).exec_without_returning(transaction).await?;
+    } else {
         Entity::update(row(&agent)).exec(transaction).await?;
-        return Ok(agent.id);
     }
-    Entity::insert(row(&agent)).exec_without_returning(transaction).await?;
+    let deed = Deed::created(action, &agent);
+    trail.enter(transaction, &candidate.author, candidate.now, deed).await?;
     Ok(agent.id)
+}
+
+/// Whose the machine will be, and the tags that it gets. Who let it in is entered as its author.
+async fn admit(
+    transaction: &DatabaseTransaction,
+    admission: Admission,
+    candidate: &mut EnrolCandidate,
+) -> Result<(CustomerId, Tags), Refusal> {
+    match admission {
+        Admission::Token(hash) => {
+            let token = customers::redeem(transaction, hash, candidate.now).await?;
+            let token = token.map_err(Refusal::Redeem)?;
+            candidate.author = candidate.author.as_actor(Actor::EnrollmentToken(token.id));
+            Ok((token.customer_id, token.tags))
+        }
+        Admission::Customer(customer) if customers::exists(transaction, customer).await? => {
+            Ok((customer, Tags::default()))
+        }
+        Admission::Customer(_) => Err(Refusal::Redeem(RedeemError::Invalid)),
+    }
 }
 
 /// The agent that this machine is already: by its machine id, or where it tells none, by its name.

@@ -10,14 +10,15 @@ use muster_agents::{
     ONLINE_FOR, StatusCounts, SystemInfo,
 };
 use muster_kernel::{
-    AgentId, Cursor, CustomerId, Page, PageRequest, StorageError, TenantScope, Timestamp, TokenHash,
+    AgentId, Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError, TenantScope,
+    Timestamp, TokenHash,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
-use sea_orm::{ActiveValue::Set, Condition, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{Condition, QueryOrder, QuerySelect};
 
 use crate::columns::{contains, json, micros, scoped};
-use crate::{Database, DatabaseError};
+use crate::{Database, DatabaseError, customers};
 use entity::{Column, Entity};
 
 /// How many ids one statement names at most.
@@ -137,51 +138,64 @@ impl AgentRepository for SeaAgents {
         scope: &TenantScope,
         id: AgentId,
         change: AgentChange,
+        author: &Author,
         now: Timestamp,
     ) -> Result<Option<Agent>, StorageError> {
+        let (trail, author) = (self.database.trail(), author.clone());
         let wanted = in_scope(scope).add(Column::Id.eq(id.as_uuid()));
         let write = self.database.write(move |transaction| {
             async move {
                 let Some(row) = Entity::find().filter(wanted).one(transaction).await? else {
                     return Ok(None);
                 };
-                let mut row = row.into_active_model();
-                if let Some(hostname) = change.hostname {
-                    row.hostname = Set(hostname);
+                if let Some(customer) = change.customer_id
+                    && !customers::exists(transaction, customer).await?
+                {
+                    return Ok(None);
                 }
-                if let Some(tags) = change.tags {
-                    row.tags = Set(json(&tags));
-                }
-                if let Some(customer_id) = change.customer_id {
-                    row.customer_id = Set(customer_id.as_uuid());
-                }
-                if let Some(notes) = change.notes {
-                    row.notes = Set(Some(notes).filter(|notes| !notes.is_empty()));
-                }
-                row.updated_at = Set(micros(now));
-                Ok::<_, DatabaseError>(Some(row.update(transaction).await?))
+                let id = row.id;
+                let before = Agent::try_from(row)?;
+                let after = before.clone().changed(change, now);
+                Entity::update_many()
+                    .col_expr(Column::Hostname, Expr::value(after.hostname.clone()))
+                    .col_expr(Column::Tags, Expr::value(json(&after.tags)))
+                    .col_expr(Column::CustomerId, Expr::value(after.customer_id.as_uuid()))
+                    .col_expr(Column::Notes, Expr::value(after.notes.clone()))
+                    .col_expr(Column::UpdatedAt, Expr::value(micros(now)))
+                    .filter(Column::Id.eq(id))
+                    .exec(transaction)
+                    .await?;
+                let deed = Deed::changed("agent.update", &before, &after);
+                trail.enter(transaction, &author, now, deed).await?;
+                Ok::<_, DatabaseError>(Some(after))
             }
             .boxed()
         });
-        Ok(write.await?.map(Agent::try_from).transpose()?)
+        Ok(write.await?)
     }
 
     async fn delete(
         &self,
         scope: &TenantScope,
         id: AgentId,
+        author: &Author,
         now: Timestamp,
     ) -> Result<bool, StorageError> {
+        let (trail, author) = (self.database.trail(), author.clone());
         let wanted = in_scope(scope).add(Column::Id.eq(id.as_uuid()));
         let write = self.database.write(move |transaction| {
             async move {
-                let deleted = Entity::update_many()
+                let row = Entity::find().filter(wanted.clone()).one(transaction).await?;
+                let Some(row) = row else { return Ok(false) };
+                Entity::update_many()
                     .col_expr(Column::DeletedAt, Expr::value(micros(now)))
                     .col_expr(Column::TokenHash, Expr::value(Option::<Vec<u8>>::None))
                     .filter(wanted)
                     .exec(transaction)
                     .await?;
-                Ok::<_, DatabaseError>(deleted.rows_affected == 1)
+                let deed = Deed::removed("agent.delete", &Agent::try_from(row)?);
+                trail.enter(transaction, &author, now, deed).await?;
+                Ok::<_, DatabaseError>(true)
             }
             .boxed()
         });

@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use muster_commands::{Append, Command, Effect, Entry, Once, OutputStream, Recorded, Submitted};
-use muster_kernel::CommandId;
+use muster_commands::{
+    Append, Command, Effect, Entry, Event, Once, OutputStream, Recorded, Submitted,
+};
+use muster_kernel::{Audited, Author, CommandId, Deed, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, IntoActiveModel};
 
 use super::entity::{Column, Entity, Model, output, stream_number};
 use super::ledger::Work;
 use crate::DatabaseError;
+use crate::audit::Trail;
 use crate::columns::{count, micros};
 use crate::idempotency::{Remembered, remember};
 
@@ -28,14 +31,21 @@ pub(super) struct Written {
 /// Writes all of `work` or nothing.
 pub(super) async fn write(
     transaction: &DatabaseTransaction,
+    trail: &Trail,
     work: Work,
 ) -> Result<Written, DatabaseError> {
     let mut written = Written::default();
-    for (command, once) in work.submissions {
-        written.submitted.push(submit(transaction, command, once).await?);
+    let mut deeds = Vec::new();
+    for (command, once, author) in work.submissions {
+        let submitted = submit(transaction, command, once).await?;
+        if let Submitted::New(command) = &submitted {
+            let deed = Deed::created("command.run", &**command);
+            deeds.push((author, command.created_at, deed));
+        }
+        written.submitted.push(submitted);
     }
     let mut commands = load(transaction, work.entries.iter().map(|entry| entry.1)).await?;
-    let mut appended = Appended::default();
+    let mut appended = Appended { deeds, ..Appended::default() };
     for (agent_id, id, entry) in work.entries {
         let held = commands.get_mut(&id).filter(|held| held.command.agent_id == agent_id);
         written.recorded.push(held.map(|held| held.take_in(entry, &mut appended)));
@@ -43,7 +53,7 @@ pub(super) async fn write(
     for held in commands.into_values().filter(|held| held.changed) {
         update(transaction, &held.command).await?;
     }
-    appended.write(transaction).await?;
+    appended.write(transaction, trail).await?;
     Ok(written)
 }
 
@@ -82,6 +92,15 @@ impl Held {
         let effect = match entry {
             Entry::Event(event) => {
                 if self.command.apply(&event) {
+                    Effect::Changed
+                } else {
+                    Effect::Unchanged
+                }
+            }
+            Entry::Cancel { author, at } => {
+                if self.command.apply(&Event::CancelRequested { at }) {
+                    let deed = Deed::done("command.cancel", Audited::place(&self.command), None);
+                    appended.deeds.push((author, at, deed));
                     Effect::Changed
                 } else {
                     Effect::Unchanged
@@ -149,11 +168,13 @@ async fn update(transaction: &DatabaseTransaction, command: &Command) -> Result<
     if updated.rows_affected == 1 { Ok(()) } else { Err(DatabaseError::bad_row("commands.id")) }
 }
 
-/// Bytes to be kept; what follows on one another becomes one row.
+/// What is to be kept beside the commands: their bytes, of which what follows on one another
+/// becomes one row, and what people did, for the audit log.
 #[derive(Default)]
 struct Appended {
     rows: Vec<Piece>,
     last: HashMap<(CommandId, OutputStream), usize>,
+    deeds: Vec<(Author, Timestamp, Deed)>,
 }
 
 struct Piece {
@@ -178,7 +199,12 @@ impl Appended {
         }
     }
 
-    async fn write(self, transaction: &DatabaseTransaction) -> Result<(), DatabaseError> {
+    async fn write(
+        self,
+        transaction: &DatabaseTransaction,
+        trail: &Trail,
+    ) -> Result<(), DatabaseError> {
+        trail.enter_all(transaction, self.deeds).await?;
         for Piece { command_id, stream, offset, bytes } in self.rows {
             let row = output::Model {
                 command_id: command_id.as_uuid(),

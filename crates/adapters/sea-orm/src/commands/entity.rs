@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use muster_commands::{
-    Command, End, Failure, Outcome, OutputBytes, OutputStream, ShellType, Spec, State, Status,
+    Command, End, Failure, Outcome, OutputBytes, OutputStream, Requester, ShellType, Spec, State,
+    Status,
 };
-use muster_kernel::{AgentId, CommandId, CustomerId, UserId};
+use muster_kernel::{AgentId, ApiKeyId, CommandId, CustomerId, UserId};
 use sea_orm::entity::prelude::*;
 
 use crate::DatabaseError;
@@ -25,6 +26,7 @@ pub struct Model {
     pub working_directory: Option<String>,
     pub environment: String,
     pub requested_by: Uuid,
+    pub requested_by_kind: String,
     pub created_at: i64,
     pub expires_at: i64,
     pub dispatched_at: Option<i64>,
@@ -128,6 +130,10 @@ impl From<&Command> for Model {
         let state = StateColumns::from(&command.state);
         let (failure_code, failure_detail) =
             state.failure.map_or((None, None), |failure| (Some(failure.code), failure.detail));
+        let (kind, requested_by) = match command.requested_by {
+            Requester::User(id) => ("user", id.as_uuid()),
+            Requester::ApiKey(id) => ("api_key", id.as_uuid()),
+        };
         Self {
             id: command.id.as_uuid(),
             agent_id: command.agent_id.as_uuid(),
@@ -138,7 +144,8 @@ impl From<&Command> for Model {
             timeout_micros: duration_micros(command.spec.timeout),
             working_directory: command.spec.working_directory.clone(),
             environment: json(&command.spec.environment),
-            requested_by: command.requested_by.as_uuid(),
+            requested_by,
+            requested_by_kind: kind.to_owned(),
             created_at: micros(command.created_at),
             expires_at: micros(command.expires_at),
             dispatched_at: command.dispatched_at.map(micros),
@@ -157,6 +164,14 @@ impl From<&Command> for Model {
             stdout_written: count(state.written.stdout),
             stderr_written: count(state.written.stderr),
         }
+    }
+}
+
+fn requester(kind: &str, id: Uuid) -> Result<Requester, DatabaseError> {
+    match kind {
+        "user" => Ok(Requester::User(UserId::from_uuid(id))),
+        "api_key" => Ok(Requester::ApiKey(ApiKeyId::from_uuid(id))),
+        _ => Err(DatabaseError::bad_row("commands.requested_by_kind")),
     }
 }
 
@@ -180,7 +195,7 @@ impl TryFrom<Model> for Command {
                 working_directory: row.working_directory,
                 environment: from_json(&row.environment, "commands.environment")?,
             },
-            requested_by: UserId::from_uuid(row.requested_by),
+            requested_by: requester(&row.requested_by_kind, row.requested_by)?,
             created_at: timestamp(row.created_at, "commands.created_at")?,
             expires_at: timestamp(row.expires_at, "commands.expires_at")?,
             dispatched_at: maybe_timestamp(row.dispatched_at, "commands.dispatched_at")?,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_commands::{Command, CommandLedger, Entry, Once, Recorded, Recording, Submitted};
-use muster_kernel::{AgentId, CommandId, StorageError};
+use muster_kernel::{AgentId, Author, CommandId, StorageError};
 use parking_lot::Mutex;
 use sea_orm::DbErr;
 use tokio::sync::oneshot;
@@ -43,7 +43,7 @@ struct Waiting {
 /// first.
 #[derive(Default)]
 pub(super) struct Work {
-    pub(super) submissions: Vec<(Command, Option<Once>)>,
+    pub(super) submissions: Vec<(Command, Option<Once>, Author)>,
     pub(super) entries: Vec<(AgentId, CommandId, Entry)>,
 }
 
@@ -102,11 +102,12 @@ impl CommandLedger for SeaCommands {
         &self,
         command: Command,
         once: Option<Once>,
+        author: Author,
     ) -> Result<Submitted, StorageError> {
         let (reply, answer) = oneshot::channel();
         let send = {
             let mut waiting = self.queue.0.lock();
-            waiting.work.submissions.push((command, once));
+            waiting.work.submissions.push((command, once, author));
             waiting.replies.submitted.push(reply);
             Queue::call(&mut waiting)
         };
@@ -158,11 +159,12 @@ impl SeaCommands {
         let queue = Arc::clone(&self.queue);
         let replies = Arc::new(Mutex::new(None));
         let taken = Arc::clone(&replies);
+        let trail = self.database.trail();
         let written = self.database.write(move |transaction| {
             async move {
                 let (work, replies) = queue.take();
                 *taken.lock() = Some(replies);
-                batch::write(transaction, work).await
+                batch::write(transaction, &trail, work).await
             }
             .boxed()
         });

@@ -1,11 +1,11 @@
 //! The tables `customers` and `enrollment_tokens`.
 
-use muster_customers::{Customer, EnrollmentToken, Name};
-use muster_kernel::{CustomerId, EnrollmentTokenId, TokenHash, UserId};
+use muster_customers::{ApiKey, Customer, EnrollmentToken, Name};
+use muster_kernel::{ApiKeyId, CustomerId, EnrollmentTokenId, KeyScope, Plan, TokenHash, UserId};
 use sea_orm::entity::prelude::*;
 
 use crate::DatabaseError;
-use crate::columns::{maybe_timestamp, micros, timestamp};
+use crate::columns::{from_json, json, maybe_timestamp, micros, timestamp};
 
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "customers")]
@@ -15,6 +15,7 @@ pub struct Model {
     pub name: String,
     pub canonical_name: String,
     pub address: Option<String>,
+    pub plan: String,
     pub created_at: i64,
     pub updated_at: i64,
     pub deleted_at: Option<i64>,
@@ -37,6 +38,7 @@ impl From<&Customer> for Model {
             name: customer.name.as_str().to_owned(),
             canonical_name: canonical(customer.name.as_str()),
             address: customer.address.clone(),
+            plan: customer.plan.as_str().to_owned(),
             created_at: micros(customer.created_at),
             updated_at: micros(customer.updated_at),
             deleted_at: None,
@@ -52,6 +54,7 @@ impl TryFrom<Model> for Customer {
             id: CustomerId::from_uuid(row.id),
             name: Name::parse(&row.name).map_err(|_| DatabaseError::bad_row("customers.name"))?,
             address: row.address,
+            plan: Plan::parse(&row.plan).ok_or_else(|| DatabaseError::bad_row("customers.plan"))?,
             created_at: timestamp(row.created_at, "customers.created_at")?,
             updated_at: timestamp(row.updated_at, "customers.updated_at")?,
         })
@@ -75,6 +78,7 @@ pub(crate) mod token {
         pub expires_at: Option<i64>,
         pub max_uses: Option<i64>,
         pub uses: i64,
+        pub tags: String,
         pub revoked_at: Option<i64>,
     }
 
@@ -96,6 +100,7 @@ impl From<&EnrollmentToken> for token::Model {
             expires_at: token.expires_at.map(micros),
             max_uses: token.max_uses.map(i64::from),
             uses: i64::from(token.uses),
+            tags: json(&token.tags),
             revoked_at: token.revoked_at.map(micros),
         }
     }
@@ -121,7 +126,88 @@ impl TryFrom<token::Model> for EnrollmentToken {
                 .transpose()
                 .map_err(|_| bad("enrollment_tokens.max_uses"))?,
             uses: u32::try_from(row.uses).map_err(|_| bad("enrollment_tokens.uses"))?,
+            tags: from_json(&row.tags, "enrollment_tokens.tags")?,
             revoked_at: maybe_timestamp(row.revoked_at, "enrollment_tokens.revoked_at")?,
+        })
+    }
+}
+
+/// The table `api_keys`.
+pub(crate) mod key {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "api_keys")]
+    pub(crate) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub customer_id: Uuid,
+        pub name: String,
+        pub key_hash: Vec<u8>,
+        pub hint: String,
+        pub scopes: String,
+        pub allowed_addresses: String,
+        pub is_default: bool,
+        pub created_by: Uuid,
+        pub created_at: i64,
+        pub expires_at: Option<i64>,
+        pub last_used_at: Option<i64>,
+        pub revoked_at: Option<i64>,
+    }
+
+    #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
+    pub(crate) enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+impl From<&ApiKey> for key::Model {
+    fn from(key: &ApiKey) -> Self {
+        let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+        let allowed: Vec<_> = key.allowed.iter().map(ToString::to_string).collect();
+        Self {
+            id: key.id.as_uuid(),
+            customer_id: key.customer_id.as_uuid(),
+            name: key.name.as_str().to_owned(),
+            key_hash: key.hash.as_bytes().to_vec(),
+            hint: key.hint.clone(),
+            scopes: json(&scopes),
+            allowed_addresses: json(&allowed),
+            is_default: key.is_default,
+            created_by: key.created_by.as_uuid(),
+            created_at: micros(key.created_at),
+            expires_at: key.expires_at.map(micros),
+            last_used_at: key.last_used_at.map(micros),
+            revoked_at: key.revoked_at.map(micros),
+        }
+    }
+}
+
+impl TryFrom<key::Model> for ApiKey {
+    type Error = DatabaseError;
+
+    fn try_from(row: key::Model) -> Result<Self, DatabaseError> {
+        let bad = DatabaseError::bad_row;
+        let scopes: Vec<String> = from_json(&row.scopes, "api_keys.scopes")?;
+        let scopes = scopes.iter().map(|text| KeyScope::parse(text));
+        let allowed: Vec<String> = from_json(&row.allowed_addresses, "api_keys.allowed_addresses")?;
+        let allowed = allowed.iter().map(|text| text.parse());
+        Ok(Self {
+            id: ApiKeyId::from_uuid(row.id),
+            customer_id: CustomerId::from_uuid(row.customer_id),
+            name: Name::parse(&row.name).map_err(|_| bad("api_keys.name"))?,
+            hash: TokenHash::from_slice(&row.key_hash).ok_or_else(|| bad("api_keys.key_hash"))?,
+            hint: row.hint,
+            scopes: scopes.collect::<Option<_>>().ok_or_else(|| bad("api_keys.scopes"))?,
+            allowed: allowed
+                .collect::<Result<_, _>>()
+                .map_err(|_| bad("api_keys.allowed_addresses"))?,
+            is_default: row.is_default,
+            created_by: UserId::from_uuid(row.created_by),
+            created_at: timestamp(row.created_at, "api_keys.created_at")?,
+            expires_at: maybe_timestamp(row.expires_at, "api_keys.expires_at")?,
+            last_used_at: maybe_timestamp(row.last_used_at, "api_keys.last_used_at")?,
+            revoked_at: maybe_timestamp(row.revoked_at, "api_keys.revoked_at")?,
         })
     }
 }

@@ -1,23 +1,26 @@
 //! Customers and enrollment tokens.
 
 mod entity;
+mod keys;
 mod tokens;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_customers::{Customer, CustomerChange, CustomerRepository, CustomerWriteError};
-use muster_kernel::{Cursor, CustomerId, Page, PageRequest, StorageError, TenantScope, Timestamp};
+use muster_kernel::{
+    Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError, TenantScope, Timestamp,
+};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr};
-use sea_orm::{
-    ActiveValue::Set, Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect,
-};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
 
 use crate::agents::entity as agents;
+use crate::audit::Trail;
 use crate::columns::{contains, micros, scoped};
 use crate::{Database, DatabaseError};
 use entity::{Column, Entity, Model, canonical};
 
+pub use keys::SeaApiKeys;
 pub use tokens::SeaEnrollmentTokens;
 pub(crate) use tokens::redeem;
 
@@ -67,17 +70,28 @@ fn reading(error: DbErr) -> StorageError {
     DatabaseError::new("reading customers", error).into()
 }
 
+/// Whether there is such a customer, for within a transaction.
+pub(crate) async fn exists(
+    transaction: &DatabaseTransaction,
+    id: CustomerId,
+) -> Result<bool, DatabaseError> {
+    Ok(Entity::find().filter(live(id)).one(transaction).await?.is_some())
+}
+
 fn live(id: CustomerId) -> Condition {
     Condition::all().add(Column::Id.eq(id.as_uuid())).add(Column::DeletedAt.is_null())
 }
 
 #[async_trait]
 impl CustomerRepository for SeaCustomers {
-    async fn create(&self, customer: Customer) -> Result<(), CustomerWriteError> {
-        let row = Model::from(&customer).into_active_model().reset_all();
+    async fn create(&self, customer: Customer, author: &Author) -> Result<(), CustomerWriteError> {
+        let (trail, author) = (self.database.trail(), author.clone());
         let write = self.database.write(move |transaction| {
             async move {
+                let row = Model::from(&customer).into_active_model().reset_all();
                 Entity::insert(row).exec_without_returning(transaction).await?;
+                let deed = Deed::created("customer.create", &customer);
+                trail.enter(transaction, &author, customer.created_at, deed).await?;
                 Ok::<_, Refusal>(())
             }
             .boxed()
@@ -129,38 +143,38 @@ impl CustomerRepository for SeaCustomers {
         &self,
         id: CustomerId,
         change: CustomerChange,
+        author: &Author,
         now: Timestamp,
     ) -> Result<Option<Customer>, CustomerWriteError> {
+        let (trail, author) = (self.database.trail(), author.clone());
         let write = self.database.write(move |transaction| {
             async move {
                 let Some(row) = Entity::find().filter(live(id)).one(transaction).await? else {
                     return Ok(None);
                 };
-                let mut row = row.into_active_model();
-                if let Some(name) = change.name {
-                    row.canonical_name = Set(canonical(name.as_str()));
-                    row.name = Set(name.as_str().to_owned());
-                }
-                if let Some(address) = change.address {
-                    row.address = Set(Some(address).filter(|address| !address.is_empty()));
-                }
-                row.updated_at = Set(micros(now));
-                Ok::<_, Refusal>(Some(row.update(transaction).await?))
+                let before = Customer::try_from(row)?;
+                let after = before.clone().changed(change, now);
+                let row = Model::from(&after).into_active_model().reset_all();
+                Entity::update(row).exec(transaction).await?;
+                let deed = Deed::changed("customer.update", &before, &after);
+                trail.enter(transaction, &author, now, deed).await?;
+                Ok::<_, Refusal>(Some(after))
             }
             .boxed()
         });
-        let row = write.await.map_err(CustomerWriteError::from)?;
-        Ok(row.map(Customer::try_from).transpose().map_err(StorageError::from)?)
+        Ok(write.await?)
     }
 
     async fn delete(
         &self,
         id: CustomerId,
         cascade: bool,
+        author: &Author,
         now: Timestamp,
     ) -> Result<bool, CustomerWriteError> {
+        let (trail, author) = (self.database.trail(), author.clone());
         let write = self.database.write(move |transaction| {
-            async move { delete(transaction, id, cascade, now).await }.boxed()
+            async move { delete(transaction, &trail, id, cascade, &author, now).await }.boxed()
         });
         Ok(write.await?)
     }
@@ -168,13 +182,25 @@ impl CustomerRepository for SeaCustomers {
 
 async fn delete(
     transaction: &DatabaseTransaction,
+    trail: &Trail,
     id: CustomerId,
     cascade: bool,
+    author: &Author,
     now: Timestamp,
 ) -> Result<bool, Refusal> {
+    let Some(customer) = Entity::find().filter(live(id)).one(transaction).await? else {
+        return Ok(false);
+    };
+    let customer = Customer::try_from(customer)?;
     let agents =
         agents::Column::CustomerId.eq(id.as_uuid()).and(agents::Column::DeletedAt.is_null());
     if cascade {
+        let mut deeds = Vec::new();
+        for agent in agents::Entity::find().filter(agents.clone()).all(transaction).await? {
+            let deed = Deed::removed("agent.delete", &muster_agents::Agent::try_from(agent)?);
+            deeds.push((author.clone(), now, deed));
+        }
+        trail.enter_all(transaction, deeds).await?;
         agents::Entity::update_many()
             .col_expr(agents::Column::DeletedAt, Expr::value(micros(now)))
             .col_expr(agents::Column::TokenHash, Expr::value(Option::<Vec<u8>>::None))
@@ -185,18 +211,22 @@ async fn delete(
         return Err(Refusal::HasAgents);
     }
     tokens::revoke_all(transaction, id, now).await?;
-    let deleted = Entity::update_many()
+    keys::revoke_all(transaction, id, now).await?;
+    Entity::update_many()
         .col_expr(Column::DeletedAt, Expr::value(micros(now)))
         .filter(live(id))
         .exec(transaction)
         .await?;
-    Ok(deleted.rows_affected == 1)
+    trail.enter(transaction, author, now, Deed::removed("customer.delete", &customer)).await?;
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
     use muster_customers::EnrollmentTokenRepository;
-    use muster_customers::testing::{customer, customer_contract, token_contract};
+    use muster_customers::testing::{
+        api_key_contract, customer, customer_contract, token_contract,
+    };
 
     use super::*;
     use crate::testing::{agents, database};
@@ -211,9 +241,19 @@ mod tests {
         let database = database().await;
         let customers = SeaCustomers::new(database.clone());
         for seed in [11, 12] {
-            customers.create(customer(seed)).await.unwrap();
+            customers.create(customer(seed), &Author::system()).await.unwrap();
         }
         token_contract(&SeaEnrollmentTokens::new(database)).await;
+    }
+
+    #[tokio::test]
+    async fn api_keys_keep_the_contract() {
+        let database = database().await;
+        let customers = SeaCustomers::new(database.clone());
+        for seed in [21, 22] {
+            customers.create(customer(seed), &Author::system()).await.unwrap();
+        }
+        api_key_contract(&SeaApiKeys::new(database)).await;
     }
 
     #[tokio::test]
@@ -222,9 +262,9 @@ mod tests {
         let [(agent, id), _] = agents(&database).await;
         let customers = SeaCustomers::new(database.clone());
         let now = customer(1).created_at;
-        let refused = customers.delete(id, false, now).await;
+        let refused = customers.delete(id, false, &Author::system(), now).await;
         assert!(matches!(refused, Err(CustomerWriteError::HasAgents)));
-        assert!(customers.delete(id, true, now).await.unwrap());
+        assert!(customers.delete(id, true, &Author::system(), now).await.unwrap());
         let registry = crate::SeaAgents::new(database.clone());
         let found = muster_agents::AgentRepository::find(&registry, &TenantScope::All, agent).await;
         assert!(found.unwrap().is_none());

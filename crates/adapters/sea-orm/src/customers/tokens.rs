@@ -4,14 +4,15 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_customers::{EnrollmentToken, EnrollmentTokenRepository, Once, RedeemError, Stored};
 use muster_kernel::{
-    Cursor, CustomerId, EnrollmentTokenId, Page, PageRequest, StorageError, TenantScope, Timestamp,
-    TokenHash,
+    Author, Cursor, CustomerId, Deed, EnrollmentTokenId, Page, PageRequest, StorageError,
+    TenantScope, Timestamp, TokenHash,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
 use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::entity::token::{Column, Entity, Model};
+use crate::audit::Trail;
 use crate::columns::{micros, scoped};
 use crate::idempotency::{Remembered, remember};
 use crate::{Database, DatabaseError};
@@ -39,9 +40,11 @@ impl EnrollmentTokenRepository for SeaEnrollmentTokens {
         &self,
         token: EnrollmentToken,
         once: Option<Once>,
-    ) -> Result<Stored, StorageError> {
+        author: &Author,
+    ) -> Result<Stored<EnrollmentToken>, StorageError> {
+        let (trail, author) = (self.database.trail(), author.clone());
         let write = self.database.write(move |transaction| {
-            async move { create(transaction, token, once).await }.boxed()
+            async move { create(transaction, &trail, token, once, &author).await }.boxed()
         });
         Ok(write.await?)
     }
@@ -86,18 +89,30 @@ impl EnrollmentTokenRepository for SeaEnrollmentTokens {
         &self,
         scope: &TenantScope,
         id: EnrollmentTokenId,
+        author: &Author,
         now: Timestamp,
     ) -> Result<bool, StorageError> {
+        let (trail, author) = (self.database.trail(), author.clone());
         let wanted = scoped(Column::CustomerId, scope).add(Column::Id.eq(id.as_uuid()));
         let write = self.database.write(move |transaction| {
             async move {
-                let there = Entity::find().filter(wanted.clone()).count(transaction).await? == 1;
+                let Some(row) = Entity::find().filter(wanted.clone()).one(transaction).await?
+                else {
+                    return Ok(false);
+                };
+                let before = EnrollmentToken::try_from(row)?;
+                if before.revoked_at.is_some() {
+                    return Ok(true);
+                }
                 Entity::update_many()
                     .col_expr(Column::RevokedAt, Expr::value(micros(now)))
-                    .filter(wanted.add(Column::RevokedAt.is_null()))
+                    .filter(wanted)
                     .exec(transaction)
                     .await?;
-                Ok::<_, DatabaseError>(there)
+                let after = EnrollmentToken { revoked_at: Some(now), ..before.clone() };
+                let deed = Deed::changed("enrollment_token.revoke", &before, &after);
+                trail.enter(transaction, &author, now, deed).await?;
+                Ok::<_, DatabaseError>(true)
             }
             .boxed()
         });
@@ -107,9 +122,11 @@ impl EnrollmentTokenRepository for SeaEnrollmentTokens {
 
 async fn create(
     transaction: &DatabaseTransaction,
+    trail: &Trail,
     token: EnrollmentToken,
     once: Option<Once>,
-) -> Result<Stored, DatabaseError> {
+    author: &Author,
+) -> Result<Stored<EnrollmentToken>, DatabaseError> {
     // Within the transaction: a token of a deleted customer would let machines in to nobody.
     let customer = super::live(token.customer_id);
     if super::entity::Entity::find().filter(customer).one(transaction).await?.is_none() {
@@ -130,6 +147,8 @@ async fn create(
     }
     let row = Model::from(&token).into_active_model().reset_all();
     Entity::insert(row).exec_without_returning(transaction).await?;
+    let deed = Deed::created("enrollment_token.create", &token);
+    trail.enter(transaction, author, token.created_at, deed).await?;
     Ok(Stored::New)
 }
 

@@ -1,15 +1,15 @@
-//! The tables `users`, `sessions` and `refresh_tokens`.
+//! The tables `users`, `sessions`, `refresh_tokens`, `second_factors` and `sign_ons`.
 
-use muster_identity::{Email, Session, User, UserStatus, Username};
-use muster_kernel::{Role, SessionId, TokenHash, UserId};
+use muster_identity::{Email, SecondFactor, Session, User, UserStatus, Username};
+use muster_kernel::{Role, Sealed, SessionId, TokenHash, UserId};
 use sea_orm::entity::prelude::*;
 
 use crate::DatabaseError;
-use crate::columns::{from_json, json, maybe_timestamp, micros, timestamp};
+use crate::columns::{count, from_count, from_json, json, maybe_timestamp, micros, timestamp};
 
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "users")]
-pub struct Model {
+pub(super) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub username: String,
@@ -18,12 +18,12 @@ pub struct Model {
     pub role: String,
     pub status: String,
     pub customer_ids: String,
-    pub password_hash: String,
+    pub password_hash: Option<String>,
     pub created_at: i64,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub(super) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
@@ -43,13 +43,13 @@ impl From<&User> for Model {
     }
 }
 
-impl TryFrom<Model> for User {
-    type Error = DatabaseError;
-
-    fn try_from(row: Model) -> Result<Self, DatabaseError> {
+impl Model {
+    /// The user, who has a second factor or not.
+    pub(super) fn read(self, has_second_factor: bool) -> Result<User, DatabaseError> {
+        let row = self;
         let bad = DatabaseError::bad_row;
         let email = row.email.as_deref().map(Email::parse).transpose();
-        Ok(Self {
+        Ok(User {
             id: UserId::from_uuid(row.id),
             username: Username::parse(&row.username).map_err(|_| bad("users.username"))?,
             email: email.map_err(|_| bad("users.email"))?,
@@ -58,6 +58,7 @@ impl TryFrom<Model> for User {
             status: UserStatus::parse(&row.status).ok_or_else(|| bad("users.status"))?,
             customers: from_json(&row.customer_ids, "users.customer_ids")?,
             password_hash: row.password_hash,
+            has_second_factor,
             created_at: timestamp(row.created_at, "users.created_at")?,
         })
     }
@@ -77,6 +78,9 @@ pub(crate) mod session {
         pub renewed_at: i64,
         pub expires_at: i64,
         pub ended_at: Option<i64>,
+        pub confirmed_at: i64,
+        pub address: Option<String>,
+        pub user_agent: Option<String>,
         pub refresh_token_hash: Vec<u8>,
     }
 
@@ -113,6 +117,9 @@ impl From<&Session> for session::Model {
             renewed_at: micros(session.renewed_at),
             expires_at: micros(session.expires_at),
             ended_at: session.ended_at.map(micros),
+            confirmed_at: micros(session.confirmed_at),
+            address: session.address.clone(),
+            user_agent: session.user_agent.clone(),
             refresh_token_hash: session.refresh_token.as_bytes().to_vec(),
         }
     }
@@ -129,8 +136,85 @@ impl TryFrom<session::Model> for Session {
             renewed_at: timestamp(row.renewed_at, "sessions.renewed_at")?,
             expires_at: timestamp(row.expires_at, "sessions.expires_at")?,
             ended_at: maybe_timestamp(row.ended_at, "sessions.ended_at")?,
+            confirmed_at: timestamp(row.confirmed_at, "sessions.confirmed_at")?,
+            address: row.address,
+            user_agent: row.user_agent,
             refresh_token: TokenHash::from_slice(&row.refresh_token_hash)
                 .ok_or_else(|| DatabaseError::bad_row("sessions.refresh_token_hash"))?,
+        })
+    }
+}
+
+/// The table `second_factors`.
+pub(crate) mod second_factor {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "second_factors")]
+    pub(crate) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub user_id: Uuid,
+        pub secret: Vec<u8>,
+        pub confirmed_at: Option<i64>,
+        pub last_step: i64,
+        pub recovery_codes: String,
+    }
+
+    #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
+    pub(crate) enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// The table `sign_ons`.
+pub(crate) mod sign_on {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "sign_ons")]
+    pub(crate) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub issuer: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub subject: String,
+        pub user_id: Uuid,
+        pub created_at: i64,
+    }
+
+    #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
+    pub(crate) enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+impl From<&SecondFactor> for second_factor::Model {
+    fn from(factor: &SecondFactor) -> Self {
+        let codes: Vec<_> = factor.recovery_codes.iter().map(TokenHash::as_bytes).collect();
+        Self {
+            user_id: factor.user_id.as_uuid(),
+            secret: factor.secret.0.clone(),
+            confirmed_at: factor.confirmed_at.map(micros),
+            last_step: count(factor.last_step),
+            recovery_codes: json(&codes),
+        }
+    }
+}
+
+impl TryFrom<second_factor::Model> for SecondFactor {
+    type Error = DatabaseError;
+
+    fn try_from(row: second_factor::Model) -> Result<Self, DatabaseError> {
+        let place = "second_factors.recovery_codes";
+        let codes: Vec<Vec<u8>> = from_json(&row.recovery_codes, place)?;
+        let codes = codes.iter().map(|code| TokenHash::from_slice(code));
+        Ok(Self {
+            user_id: UserId::from_uuid(row.user_id),
+            secret: Sealed(row.secret),
+            confirmed_at: maybe_timestamp(row.confirmed_at, "second_factors.confirmed_at")?,
+            last_step: from_count(row.last_step, "second_factors.last_step")?,
+            recovery_codes: codes
+                .collect::<Option<_>>()
+                .ok_or_else(|| DatabaseError::bad_row(place))?,
         })
     }
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test ends where it fails")]
 
 use chrono::TimeDelta;
-use muster_kernel::{AgentId, CustomerId, PageRequest, TenantScope};
+use muster_kernel::{AgentId, Author, CustomerId, PageRequest, TenantScope};
 
 use super::{command_for, completed, event, noon};
 use crate::{
@@ -38,7 +38,7 @@ impl<L: CommandLedger + CommandArchive> Subject<'_, L> {
     async fn given(&self, seed: u64) -> Command {
         let (agent_id, customer_id) = self.agent;
         let command = command_for(seed, agent_id, customer_id);
-        self.ledger.submit(command.clone(), None).await.unwrap();
+        self.ledger.submit(command.clone(), None, Author::system()).await.unwrap();
         command
     }
 
@@ -73,7 +73,8 @@ async fn the_same_key_gives_the_same_command<L: CommandLedger + CommandArchive>(
     };
     let first = command_for(20, agent_id, customer_id);
     let second = command_for(21, agent_id, customer_id);
-    let submit = |command: &Command, once| subject.ledger.submit(command.clone(), once);
+    let submit =
+        |command: &Command, once| subject.ledger.submit(command.clone(), once, Author::system());
     assert!(matches!(submit(&first, once(1)).await.unwrap(), Submitted::New(new) if *new == first));
     let again = submit(&second, once(1)).await.unwrap();
     assert!(matches!(again, Submitted::Known(known) if known.id == first.id));
@@ -173,13 +174,15 @@ async fn what_was_dispatched_and_what_waits_are_told_apart<L: CommandLedger + Co
     let mut commands = Vec::new();
     for seed in 60..65 {
         let command = command_for(seed, agent_id, subject.other_agent.1);
-        subject.ledger.submit(command.clone(), None).await.unwrap();
+        subject.ledger.submit(command.clone(), None, Author::system()).await.unwrap();
         commands.push(command);
     }
     let at = noon();
     subject.happens(&commands[0], event(Event::Dispatched { at })).await;
     subject.happens(&commands[1], event(Event::Finished(completed(at)))).await;
-    subject.happens(&commands[2], event(Event::CancelRequested { at })).await;
+    let cancel = || Entry::Cancel { author: Author::system(), at };
+    assert_eq!(subject.happens(&commands[2], cancel()).await, Effect::Changed);
+    assert_eq!(subject.happens(&commands[2], cancel()).await, Effect::Unchanged);
     let waiting = subject.ledger.backlog(agent_id, 10).await.unwrap();
     assert_eq!(waiting, commands[3..], "the oldest first, without what ended or is on its way");
     assert_eq!(subject.ledger.backlog(agent_id, 1).await.unwrap(), commands[3..4]);

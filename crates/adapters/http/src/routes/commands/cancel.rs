@@ -1,10 +1,10 @@
 //! Cancelling commands.
 
 use actix_web::{Responder, web};
-use muster_kernel::{Action, CommandId, Resource};
+use muster_kernel::{CommandId, act};
 
 use super::CommandAnswer;
-use crate::extract::{Caller, Id};
+use crate::extract::{Id, May};
 use crate::{AppState, Problem};
 
 /// Cancel a command: at once when no agent can have it, else through its agent, which ends the
@@ -20,11 +20,10 @@ use crate::{AppState, Problem};
 )]
 pub(crate) async fn cancel(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::RunCommands>,
     id: Id<CommandId>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::RunCommands, Resource::InScope)?;
-    let command = state.commands.cancel(&scope, id.0).await?;
+    let command = state.commands.cancel(&permit, id.get()?).await?;
     let answer = web::Json(CommandAnswer::of(&command));
     Ok(answer.customize().with_status(actix_web::http::StatusCode::ACCEPTED))
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
 use muster_commands::{Given, InvalidSpec, Once, Request, SpecRequest, Waited};
-use muster_kernel::{Action, AgentId, TenantScope, UserId};
+use muster_kernel::{AgentId, Permit, act};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{CommandAnswer, Shell};
-use crate::extract::{Caller, Id, IdempotencyKey, Json};
+use crate::extract::{Body, Id, IdempotencyKey, Json, May};
 use crate::{AppState, Problem};
 
 /// What is to run.
@@ -119,26 +119,19 @@ fn expires_in(seconds: Option<f64>) -> Result<Option<Duration>, Problem> {
     })
 }
 
-/// Who asks for what, taken apart.
-struct Wish {
-    user_id: UserId,
-    scope: TenantScope,
-    request: Request,
-}
-
 fn wish(
-    caller: &Caller,
+    permit: &Permit<act::RunCommands>,
     agent_id: AgentId,
     key: IdempotencyKey,
     body: CommandRequest,
     fingerprint: [u8; 32],
-) -> Result<Wish, Problem> {
-    let (user_id, _, scope) = caller.user(Action::RunCommands)?;
+) -> Result<Request, Problem> {
+    let asker = permit.actor().id().unwrap_or_default();
     let once = key.0.map(|key| {
         // The agent is part of the request, though it stands in the path.
-        Once { scope: format!("{user_id}/agents/{agent_id}/commands"), key, fingerprint }
+        Once { scope: format!("{asker}/agents/{agent_id}/commands"), key, fingerprint }
     });
-    let request = Request {
+    Ok(Request {
         spec: SpecRequest {
             command: body.command,
             args: body.args,
@@ -149,8 +142,7 @@ fn wish(
         },
         expires_in: expires_in(body.expires_in)?,
         once,
-    };
-    Ok(Wish { user_id, scope, request })
+    })
 }
 
 /// Run a command and wait for its end, as long as it may run. For an agent that is not connected
@@ -169,13 +161,14 @@ fn wish(
 )]
 pub(crate) async fn run(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::RunCommands>,
     id: Id<AgentId>,
     key: IdempotencyKey,
     body: Json<CommandRequest>,
 ) -> Result<impl Responder, Problem> {
-    let Wish { user_id, scope, request } = wish(&caller, id.0, key, body.value, body.fingerprint)?;
-    match state.commands.run(&scope, user_id, id.0, request).await? {
+    let Body { value, fingerprint } = body.body().await?;
+    let request = wish(&permit, id.get()?, key, value, fingerprint)?;
+    match state.commands.run(&permit, id.get()?, request).await? {
         Waited::Ended(command) => {
             Ok(HttpResponse::Ok().json(CommandAnswer::whole(&state, &command).await?))
         }
@@ -197,13 +190,14 @@ pub(crate) async fn run(
 )]
 pub(crate) async fn queue(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::RunCommands>,
     id: Id<AgentId>,
     key: IdempotencyKey,
     body: Json<CommandRequest>,
 ) -> Result<impl Responder, Problem> {
-    let Wish { user_id, scope, request } = wish(&caller, id.0, key, body.value, body.fingerprint)?;
-    let given = state.commands.give(&scope, user_id, id.0, request).await?;
+    let Body { value, fingerprint } = body.body().await?;
+    let request = wish(&permit, id.get()?, key, value, fingerprint)?;
+    let given = state.commands.give(&permit, id.get()?, request).await?;
     Ok(AcceptedAnswer::respond(&given))
 }
 
@@ -216,13 +210,13 @@ pub(crate) async fn queue(
 )]
 pub(crate) async fn action(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::RunCommands>,
     id: Id<AgentId>,
     key: IdempotencyKey,
     body: Json<ActionRequest>,
 ) -> Result<impl Responder, Problem> {
-    let Wish { user_id, scope, request } =
-        wish(&caller, id.0, key, body.value.into(), body.fingerprint)?;
-    let given = state.commands.give(&scope, user_id, id.0, request).await?;
+    let Body { value, fingerprint } = body.body().await?;
+    let request = wish(&permit, id.get()?, key, value.into(), fingerprint)?;
+    let given = state.commands.give(&permit, id.get()?, request).await?;
     Ok(AcceptedAnswer::respond(&given))
 }

@@ -8,7 +8,9 @@ pub(crate) mod read;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use muster_commands::{Command, CommandsError, InvalidSpec, Outcome, OutputStream, ShellType};
+use muster_commands::{
+    Command, CommandsError, InvalidSpec, Outcome, OutputStream, Requester, ShellType,
+};
 use muster_kernel::ProblemCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -55,7 +57,7 @@ pub(crate) struct CommandAnswer {
     timeout: f64,
     working_directory: Option<String>,
     environment: BTreeMap<String, String>,
-    requested_by: Uuid,
+    requested_by: RequesterAnswer,
     /// `pending`, `running`, `completed`, `failed`, `cancelled` or `expired`.
     status: &'static str,
     /// Whether it ended with exit code 0; null until it has ended.
@@ -82,6 +84,23 @@ pub(crate) struct CommandAnswer {
     finished_at: Option<DateTime<Utc>>,
     cancel_requested_at: Option<DateTime<Utc>>,
     failure: Option<FailureAnswer>,
+}
+
+/// Who wanted a command.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RequesterAnswer {
+    /// `user` or `api_key`.
+    kind: &'static str,
+    id: Uuid,
+}
+
+impl From<Requester> for RequesterAnswer {
+    fn from(requester: Requester) -> Self {
+        match requester {
+            Requester::User(id) => Self { kind: "user", id: id.as_uuid() },
+            Requester::ApiKey(id) => Self { kind: "api_key", id: id.as_uuid() },
+        }
+    }
 }
 
 /// Why a command failed.
@@ -113,7 +132,7 @@ impl CommandAnswer {
             timeout: command.spec.timeout.as_secs_f64(),
             working_directory: command.spec.working_directory.clone(),
             environment: command.spec.environment.clone(),
-            requested_by: command.requested_by.as_uuid(),
+            requested_by: command.requested_by.into(),
             status: command.status().as_str(),
             success: end.map(|end| end.outcome == Outcome::Completed),
             exit_code: end.and_then(|end| end.exit_code),
@@ -164,6 +183,7 @@ impl From<CommandsError> for Problem {
             }
             CommandsError::Invalid(error) => error.into(),
             CommandsError::KeyReused => Self::new(ProblemCode::IdempotencyConflict, text),
+            CommandsError::Denied(denied) => denied.into(),
             CommandsError::Ended => Self::new(ProblemCode::CommandEnded, text),
             CommandsError::Storage(error) => error.into(),
         }

@@ -2,25 +2,28 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, ContentEncoding};
 use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use muster_commands::{Command, Heard, Notice, OutputBytes, OutputStream, Subscription};
-use muster_kernel::{Action, CommandId, ProblemCode, Resource, TenantScope};
+use muster_kernel::{CommandId, ProblemCode, act};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::CommandAnswer;
-use crate::extract::{Caller, Id, Query};
+use crate::extract::{Id, May, Query};
 use crate::{AppState, Problem};
 
 /// How much of a stream is read from the archive at a time, in bytes.
 const READ_AT_ONCE: u64 = 256 * 1024;
-/// A comment is sent after this long without news, so that proxies keep the stream open.
-const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(15);
+/// How often it is looked whether the listener still may listen.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// A comment is sent after so many looks without news, so that proxies keep the stream open.
+const QUIET_LOOKS: u32 = 15;
 
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -61,12 +64,11 @@ pub(crate) struct OutputQuery {
 )]
 pub(crate) async fn output(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadCommands>,
     id: Id<CommandId>,
     query: Query<OutputQuery>,
     request: HttpRequest,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ReadCommands, Resource::InScope)?;
     let wants_events = request
         .headers()
         .get(ACCEPT)
@@ -79,17 +81,26 @@ pub(crate) async fn output(
             None => OutputBytes { stdout: offset, stderr: offset },
         };
         // Listening begins before the look into the archive: nothing falls in between.
-        let news = state.commands.follow(id.0);
-        let command = Arc::new(state.commands.get(&scope, id.0).await?);
-        let follower =
-            Follower { state, scope, command, news, from, ready: VecDeque::new(), over: false };
+        let news = state.commands.follow(id.get()?);
+        let command = Arc::new(state.commands.get(&permit, id.get()?).await?);
+        let follower = Follower {
+            state,
+            permit,
+            command,
+            news,
+            from,
+            ready: VecDeque::new(),
+            checked_at: Instant::now(),
+            quiet: 0,
+            over: false,
+        };
         return Ok(HttpResponse::Ok()
             .content_type("text/event-stream")
             // Compression would hold events back until its buffer is full.
             .insert_header((CONTENT_ENCODING, ContentEncoding::Identity))
             .streaming(follower.events()));
     }
-    let command = state.commands.get(&scope, id.0).await?;
+    let command = state.commands.get(&permit, id.get()?).await?;
     let stream = stream.unwrap_or(StreamParameter::Stdout).into();
     Ok(HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
@@ -143,12 +154,16 @@ fn length(bytes: &Bytes) -> u64 {
 /// Somebody who follows a command.
 struct Follower {
     state: web::Data<AppState>,
-    scope: TenantScope,
+    permit: May<act::ReadCommands>,
     command: Arc<Command>,
     news: Subscription,
     /// What has been sent.
     from: OutputBytes,
     ready: VecDeque<Bytes>,
+    /// When it was last looked whether the listener still may listen.
+    checked_at: Instant,
+    /// How many looks ago something was sent.
+    quiet: u32,
     over: bool,
 }
 
@@ -193,17 +208,28 @@ impl Follower {
         if OutputStream::ALL.into_iter().any(behind) {
             return self.catch_up().await;
         }
+        if self.checked_at.elapsed() >= CHECK_EVERY {
+            self.checked_at = Instant::now();
+            if self.permit.still(&self.state).await.is_err() {
+                self.over = true;
+                return Ok(());
+            }
+        }
         let heard = tokio::select! {
             // The client comes back with the id of its last event, to the next process.
             () = self.state.closing.cancelled() => {
                 self.over = true;
                 return Ok(());
             }
-            heard = tokio::time::timeout(KEEP_ALIVE, self.news.next()) => heard,
+            heard = tokio::time::timeout(CHECK_EVERY, self.news.next()) => heard,
         };
         match heard {
             Err(_) => {
-                self.ready.push_back(Bytes::from_static(b": still here\n\n"));
+                self.quiet += 1;
+                if self.quiet >= QUIET_LOOKS {
+                    self.quiet = 0;
+                    self.ready.push_back(Bytes::from_static(b": still here\n\n"));
+                }
                 Ok(())
             }
             Ok(None | Some(Heard::Missed)) => self.look_again().await,
@@ -228,7 +254,7 @@ impl Follower {
 
     async fn look_again(&mut self) -> Result<(), Problem> {
         let id = self.command.id;
-        self.command = Arc::new(self.state.commands.get(&self.scope, id).await?);
+        self.command = Arc::new(self.state.commands.get(&self.permit, id).await?);
         self.catch_up().await
     }
 
@@ -264,6 +290,7 @@ impl Follower {
         let OutputBytes { stdout, stderr } = self.from;
         let text = format!("id: {stdout}-{stderr}\nevent: {event}\ndata: {data}\n\n");
         self.ready.push_back(text.into());
+        self.quiet = 0;
     }
 }
 

@@ -2,13 +2,13 @@
 
 use actix_web::{HttpRequest, Responder, web};
 use muster_commands::{CommandFilter, CommandsError, Status};
-use muster_kernel::{Action, AgentId, CommandId, CustomerId, Resource};
+use muster_kernel::{AgentId, CommandId, CustomerId, Permit, act};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::CommandAnswer;
-use crate::extract::{Caller, Id, ListAnswer, PageQuery, Query};
+use crate::extract::{Id, ListAnswer, May, PageQuery, Query};
 use crate::{AppState, Problem};
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -48,19 +48,18 @@ pub(crate) struct CommandQuery {
 
 async fn page(
     state: &AppState,
-    caller: &Caller,
+    permit: &Permit<act::ReadCommands>,
     query: CommandQuery,
     agent_id: Option<AgentId>,
     page: PageQuery,
 ) -> Result<web::Json<ListAnswer<CommandAnswer>>, Problem> {
-    let scope = caller.may(Action::ReadCommands, Resource::InScope)?;
     let filter = CommandFilter {
         agent_id: agent_id.or_else(|| query.agent_id.map(AgentId::from_uuid)),
         customer_id: query.customer_id.map(CustomerId::from_uuid),
         status: query.status.map(Into::into),
         q: query.q,
     };
-    let page = state.commands.list(&scope, &filter, &page.try_into()?).await?;
+    let page = state.commands.list(permit, &filter, &page.try_into()?).await?;
     Ok(web::Json(ListAnswer::of(page, |command| CommandAnswer::of(&command))))
 }
 
@@ -71,11 +70,11 @@ async fn page(
 )]
 pub(crate) async fn list(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadCommands>,
     query: Query<CommandQuery>,
     list: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    page(&state, &caller, query.0, None, list.0).await
+    page(&state, &permit, query.0, None, list.0).await
 }
 
 /// An agent's commands, the newest first.
@@ -86,12 +85,12 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn of_agent(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadCommands>,
     id: Id<AgentId>,
     query: Query<CommandQuery>,
     list: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    page(&state, &caller, query.0, Some(id.0), list.0).await
+    page(&state, &permit, query.0, Some(id.get()?), list.0).await
 }
 
 /// One command, with its output.
@@ -101,11 +100,10 @@ pub(crate) async fn of_agent(
 )]
 pub(crate) async fn read(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadCommands>,
     id: Id<CommandId>,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ReadCommands, Resource::InScope)?;
-    let command = state.commands.get(&scope, id.0).await?;
+    let command = state.commands.get(&permit, id.get()?).await?;
     Ok(web::Json(CommandAnswer::whole(&state, &command).await?))
 }
 
@@ -118,15 +116,14 @@ pub(crate) async fn read(
 )]
 pub(crate) async fn one_of_agent(
     state: web::Data<AppState>,
-    caller: Caller,
+    permit: May<act::ReadCommands>,
     agent_id: Id<AgentId>,
     request: HttpRequest,
 ) -> Result<impl Responder, Problem> {
-    let scope = caller.may(Action::ReadCommands, Resource::InScope)?;
     let id: Option<CommandId> =
         request.match_info().get("command_id").and_then(|text| text.parse().ok());
-    let command = state.commands.get(&scope, id.ok_or(CommandsError::NotFound)?).await?;
-    if command.agent_id != agent_id.0 {
+    let command = state.commands.get(&permit, id.ok_or(CommandsError::NotFound)?).await?;
+    if command.agent_id != agent_id.get()? {
         return Err(CommandsError::NotFound.into());
     }
     Ok(web::Json(CommandAnswer::whole(&state, &command).await?))

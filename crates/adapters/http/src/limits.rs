@@ -1,0 +1,78 @@
+//! Rate limits: who is counted, and what every answer says of it.
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpMessage, HttpRequest};
+use muster_kernel::limits::{Allowance, Kind};
+use muster_kernel::{Author, Plan, Principal, ProblemCode};
+use muster_settings::Key;
+
+use crate::{AppState, Problem};
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// Counts one request.
+pub(crate) struct Counter<'a> {
+    request: &'a HttpRequest,
+    state: &'a AppState,
+}
+
+impl<'a> Counter<'a> {
+    pub(crate) const fn new(request: &'a HttpRequest, state: &'a AppState) -> Self {
+        Self { request, state }
+    }
+
+    /// By who asks: a key by its customer's plan, everybody else by the installation's.
+    pub(crate) async fn principal(&self, principal: &Principal) -> Result<(), Problem> {
+        let (who, plan) = match principal {
+            Principal::User { user_id, .. } => (format!("user/{user_id}"), self.default_plan()),
+            Principal::ApiKey { key_id, plan, .. } => (format!("key/{key_id}"), *plan),
+            Principal::Agent { agent_id, .. } => (format!("agent/{agent_id}"), self.default_plan()),
+        };
+        self.count(&who, Kind::General, plan).await
+    }
+
+    /// By address: who shows nothing that is good.
+    pub(crate) async fn stranger(&self, author: &Author) -> Result<(), Problem> {
+        self.count(&address(author), Kind::General, self.default_plan()).await
+    }
+
+    /// By address: who shows a password or a refresh token.
+    pub(crate) async fn sign_in(&self, author: &Author) -> Result<(), Problem> {
+        self.count(&address(author), Kind::Auth, self.default_plan()).await
+    }
+
+    fn default_plan(&self) -> Plan {
+        Plan::parse(&self.state.settings.text(Key::DefaultPlan)).unwrap_or_default()
+    }
+
+    async fn count(&self, who: &str, kind: Kind, plan: Plan) -> Result<(), Problem> {
+        if !self.state.settings.is_on(Key::RateLimits) {
+            return Ok(());
+        }
+        let allowance = self.state.limiter.count(who, kind, plan.per_minute(kind)).await;
+        self.request.extensions_mut().insert(allowance);
+        let Some(seconds) = allowance.retry_after else { return Ok(()) };
+        let detail = format!("at most {} requests a minute; try again later", allowance.limit);
+        Err(Problem::new(ProblemCode::TooManyRequests, detail).retry_after(seconds.into()))
+    }
+}
+
+/// Whoever has one IPv6 address has 2⁶⁴ of them.
+fn address(author: &Author) -> String {
+    match author.address {
+        Some(std::net::IpAddr::V6(v6)) => format!("address/{:x}", v6.to_bits() >> 64),
+        Some(v4) => format!("address/{v4}"),
+        None => "address".to_owned(),
+    }
+}
+
+/// Tells what is left, where something was counted.
+pub(crate) fn tell(request: &HttpRequest, headers: &mut HeaderMap) {
+    let allowance = request.extensions().get::<Allowance>().copied();
+    let Some(Allowance { limit, remaining, reset, .. }) = allowance else { return };
+    for (name, value) in [(LIMIT, limit), (REMAINING, remaining), (RESET, reset)] {
+        headers.insert(name, HeaderValue::from(value));
+    }
+}

@@ -1,0 +1,39 @@
+//! What a customer's key sees of its own customer.
+
+use actix_web::{Responder, web};
+use muster_customers::CustomersError;
+use muster_kernel::{Principal, act};
+
+use super::agents::{AgentList, AgentQuery};
+use super::customers::CustomerAnswer;
+use crate::extract::{May, PageQuery, Query};
+use crate::{AppState, Problem};
+
+/// The customer that the key is of.
+#[utoipa::path(
+    get, path = "/customer/profile", tag = "customers", operation_id = "own_customer",
+    responses((status = 200, body = CustomerAnswer)),
+)]
+pub(crate) async fn profile(
+    state: web::Data<AppState>,
+    permit: May<act::ReadOwnCustomer>,
+) -> Result<impl Responder, Problem> {
+    let Principal::ApiKey { customer_id, .. } = permit.principal() else {
+        return Err(CustomersError::NotFound.into());
+    };
+    Ok(web::Json(CustomerAnswer::from(state.customers.own(&permit, *customer_id).await?)))
+}
+
+/// The agents of the customer that the key is of.
+#[utoipa::path(
+    get, path = "/customer/agents", tag = "customers", operation_id = "own_agents",
+    params(AgentQuery, PageQuery), responses((status = 200, body = AgentList)),
+)]
+pub(crate) async fn agents(
+    state: web::Data<AppState>,
+    permit: May<act::ReadAgents>,
+    query: Query<AgentQuery>,
+    list: Query<PageQuery>,
+) -> Result<impl Responder, Problem> {
+    super::agents::page(&state, &permit, query.0, None, list.0).await
+}

@@ -1,0 +1,196 @@
+//! Settings, data keys, and everything that is sealed with them.
+
+mod entity;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use muster_kernel::{Author, Deed, Place, Sealed, StorageError, Timestamp};
+use muster_settings::{
+    DataKeyRepository, Key, SealedRows, SettingChange, SettingRepository, SettingRow, Stored,
+    WrappedKey,
+};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{IntoActiveModel, QueryOrder};
+
+use crate::columns::micros;
+use crate::identity::second_factor;
+use crate::{Database, DatabaseError};
+use entity::{Column, Entity, Model, data_key};
+
+/// The settings, in the tables `settings` and `data_keys`, and the secrets of second factors.
+#[derive(Debug, Clone)]
+pub struct SeaSettings {
+    database: Database,
+}
+
+impl SeaSettings {
+    /// In this database.
+    pub const fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+fn reading(error: DbErr) -> StorageError {
+    DatabaseError::new("reading settings", error).into()
+}
+
+#[async_trait]
+impl SettingRepository for SeaSettings {
+    async fn all(&self) -> Result<Vec<SettingRow>, StorageError> {
+        let rows = Entity::find().all(self.database.reader()).await.map_err(reading)?;
+        let rows: Result<Vec<_>, _> =
+            rows.into_iter().filter_map(|row| row.read().transpose()).collect();
+        Ok(rows?)
+    }
+
+    async fn change(
+        &self,
+        changes: Vec<SettingChange>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        let (trail, author) = (self.database.trail(), author.clone());
+        let write = self.database.write(move |transaction| {
+            async move {
+                let mut deeds = Vec::with_capacity(changes.len());
+                for SettingChange { key, value, deed } in changes {
+                    deeds.push((author.clone(), now, deed));
+                    let Some(value) = value else {
+                        Entity::delete_by_id(key.as_str().to_owned()).exec(transaction).await?;
+                        continue;
+                    };
+                    let (value, sealed) = match value {
+                        Stored::Plain(text) => (Some(text), None),
+                        Stored::Sealed(Sealed(bytes)) => (None, Some(bytes)),
+                    };
+                    let key = key.as_str().to_owned();
+                    let row = Model { key, value, sealed, updated_at: micros(now) };
+                    let replaced = OnConflict::column(Column::Key)
+                        .update_columns([Column::Value, Column::Sealed, Column::UpdatedAt])
+                        .to_owned();
+                    Entity::insert(row.into_active_model().reset_all())
+                        .on_conflict(replaced)
+                        .exec_without_returning(transaction)
+                        .await?;
+                }
+                trail.enter_all(transaction, deeds).await
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+}
+
+#[async_trait]
+impl DataKeyRepository for SeaSettings {
+    async fn data_keys(&self) -> Result<Vec<WrappedKey>, StorageError> {
+        let rows = data_key::Entity::find()
+            .order_by_asc(data_key::Column::CreatedAt)
+            .order_by_asc(data_key::Column::Id)
+            .all(self.database.reader())
+            .await
+            .map_err(reading)?;
+        Ok(rows.into_iter().map(WrappedKey::try_from).collect::<Result<_, _>>()?)
+    }
+
+    async fn add_data_key(
+        &self,
+        key: WrappedKey,
+        only_first: bool,
+        author: &Author,
+    ) -> Result<(), StorageError> {
+        let (trail, author) = (self.database.trail(), author.clone());
+        let write = self.database.write(move |transaction| {
+            async move {
+                if only_first && data_key::Entity::find().one(transaction).await?.is_some() {
+                    return Ok(());
+                }
+                let row = data_key::Model {
+                    id: key.id.as_uuid(),
+                    wrapped: key.wrapped.0,
+                    created_at: micros(key.created_at),
+                };
+                let row = row.into_active_model().reset_all();
+                data_key::Entity::insert(row).exec_without_returning(transaction).await?;
+                let place = Place { kind: "data_key", id: key.id.as_uuid(), customer_id: None };
+                let deed = Deed::done("data_key.create", place, None);
+                trail.enter(transaction, &author, key.created_at, deed).await?;
+                Ok::<_, DatabaseError>(())
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+}
+
+/// A place, taken apart.
+enum At {
+    Setting(String),
+    SecondFactor(Uuid),
+}
+
+fn at(place: &str) -> Option<At> {
+    match place.split_once('/')? {
+        ("settings", key) => Some(At::Setting(key.to_owned())),
+        ("second_factors", user) => user.parse().ok().map(At::SecondFactor),
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl SealedRows for SeaSettings {
+    async fn sealed(&self) -> Result<Vec<(String, Sealed)>, StorageError> {
+        let reader = self.database.reader();
+        let settings = Entity::find().all(reader).await.map_err(reading)?;
+        let settings = settings
+            .into_iter()
+            .filter_map(|row| Some((Key::parse(&row.key)?.place(), Sealed(row.sealed?))));
+        let factors = second_factor::Entity::find().all(reader).await.map_err(reading)?;
+        let factors = factors
+            .into_iter()
+            .map(|row| (format!("second_factors/{}", row.user_id), Sealed(row.secret)));
+        Ok(settings.chain(factors).collect())
+    }
+
+    async fn reseal(&self, place: &str, old: &Sealed, new: &Sealed) -> Result<bool, StorageError> {
+        let (place, old, new) = (at(place), old.0.clone(), new.0.clone());
+        let write = self.database.write(move |transaction| {
+            async move {
+                let done = match place {
+                    None => return Ok(false),
+                    Some(At::Setting(key)) => {
+                        Entity::update_many()
+                            .col_expr(Column::Sealed, Expr::value(new))
+                            .filter(Column::Key.eq(key).and(Column::Sealed.eq(old)))
+                            .exec(transaction)
+                            .await?
+                    }
+                    Some(At::SecondFactor(user)) => {
+                        let (id, secret) =
+                            (second_factor::Column::UserId, second_factor::Column::Secret);
+                        second_factor::Entity::update_many()
+                            .col_expr(secret, Expr::value(new))
+                            .filter(id.eq(user).and(secret.eq(old)))
+                            .exec(transaction)
+                            .await?
+                    }
+                };
+                Ok::<_, DatabaseError>(done.rows_affected == 1)
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn settings_keep_the_contract() {
+        let database = crate::testing::database().await;
+        muster_settings::testing::contract(&SeaSettings::new(database)).await;
+    }
+}

@@ -1,0 +1,243 @@
+//! The contract that every registry keeps.
+
+use muster_kernel::testing::{FakeClock, SeededEntropy};
+use muster_kernel::{
+    AgentId, Author, Clock, CustomerId, Entropy, PageRequest, Secret, Tags, TenantScope, Timestamp,
+    TokenHash, TokenKind,
+};
+
+use crate::{
+    Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentStatus, AgentTokens,
+    Enrol, EnrolCandidate, EnrolError, ONLINE_FOR, OsType, Registration, RegistrationRequest,
+    StatusCounts, SystemInfo,
+};
+
+/// What the contract suite needs of a registry: itself, and customers whose tokens are good.
+#[derive(Debug)]
+pub struct Subject<'a, R> {
+    /// The registry.
+    pub registry: &'a R,
+    /// Two customers, each with a token that lets many machines enrol.
+    pub customers: &'a [(CustomerId, TokenHash); 2],
+}
+
+/// A candidate of that name; every call draws another id and token.
+///
+/// # Panics
+/// When the name breaks a rule.
+pub fn candidate(
+    hostname: &str,
+    machine_id: Option<&str>,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> EnrolCandidate {
+    let registration = Registration::try_from(RegistrationRequest {
+        hostname: hostname.into(),
+        os: Some("Debian GNU/Linux 12".into()),
+        tags: vec!["web".into()],
+        machine_id: machine_id.map(Into::into),
+        ..RegistrationRequest::default()
+    });
+    EnrolCandidate {
+        id: AgentId::new(clock, entropy),
+        registration: registration.expect("the example is valid"),
+        agent_token: Secret::draw(TokenKind::Agent, entropy).hash(),
+        now: clock.now(),
+        author: Author::system(),
+    }
+}
+
+const fn author() -> Author {
+    Author::system()
+}
+
+/// The contract of [`AgentRepository`], [`AgentTokens`] and [`Enrol`], to be run on an empty
+/// registry.
+///
+/// # Panics
+/// When the registry breaks it.
+pub async fn contract<R: AgentRepository + AgentTokens + Enrol>(subject: &Subject<'_, R>) {
+    let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(11));
+    the_same_machine_is_the_same_agent(subject, &clock, &entropy).await;
+    a_scope_hides_what_lies_outside(subject, &clock, &entropy).await;
+    lists_are_filtered_and_paged(subject, &clock, &entropy).await;
+    changes_and_reports_are_kept(subject, &clock, &entropy).await;
+    a_deleted_agent_is_gone(subject, &clock, &entropy).await;
+}
+
+async fn the_same_machine_is_the_same_agent<R: AgentRepository + AgentTokens + Enrol>(
+    &Subject { registry, customers }: &Subject<'_, R>,
+    clock: &FakeClock,
+    entropy: &SeededEntropy,
+) {
+    let [(mine, token), (_, other_token)] = *customers;
+    let first = candidate("web-01", Some("m-1"), clock, entropy);
+    let id = registry.enrol(token.into(), first.clone()).await.unwrap();
+    assert_eq!(AgentTokens::find(registry, first.agent_token).await.unwrap(), Some((id, mine)));
+    assert_eq!(
+        registry.enrol(token.into(), first.clone()).await.unwrap(),
+        id,
+        "an attempt repeated"
+    );
+
+    let renamed = candidate("web-02", Some("m-1"), clock, entropy);
+    assert_eq!(registry.enrol(token.into(), renamed.clone()).await.unwrap(), id);
+    assert_eq!(AgentTokens::find(registry, first.agent_token).await.unwrap(), None, "old token");
+    let agent = AgentRepository::find(registry, &TenantScope::All, id).await.unwrap().unwrap();
+    assert_eq!((agent.hostname.as_str(), agent.os_type), ("web-02", OsType::Linux));
+
+    let elsewhere = candidate("web-02", Some("m-1"), clock, entropy);
+    assert_ne!(
+        registry.enrol(other_token.into(), elsewhere).await.unwrap(),
+        id,
+        "another customer"
+    );
+    let by_name = candidate("db-01", None, clock, entropy);
+    let named = registry.enrol(token.into(), by_name).await.unwrap();
+    let again = candidate("db-01", None, clock, entropy);
+    assert_eq!(registry.enrol(token.into(), again).await.unwrap(), named);
+
+    let keyed = candidate("by-key", None, clock, entropy);
+    let keyed = registry.enrol(Admission::Customer(mine), keyed).await.unwrap();
+    let found = AgentRepository::find(registry, &TenantScope::one(mine), keyed).await.unwrap();
+    assert!(found.is_some(), "a key of the customer lets machines in as well");
+
+    let nobody = Secret::draw(TokenKind::Enrollment, entropy).hash();
+    let refused = registry.enrol(nobody.into(), candidate("x", None, clock, entropy)).await;
+    assert!(matches!(refused, Err(EnrolError::TokenInvalid)));
+}
+
+async fn a_scope_hides_what_lies_outside<R: AgentRepository + Enrol>(
+    &Subject { registry, customers }: &Subject<'_, R>,
+    clock: &FakeClock,
+    entropy: &SeededEntropy,
+) {
+    let [(mine, token), (other, _)] = *customers;
+    let id = registry.enrol(token.into(), candidate("hidden", None, clock, entropy)).await.unwrap();
+    let (inside, outside) = (TenantScope::one(mine), TenantScope::one(other));
+    assert!(registry.find(&inside, id).await.unwrap().is_some());
+    assert!(registry.find(&outside, id).await.unwrap().is_none());
+    let change = AgentChange { notes: Some("mine now".into()), ..AgentChange::default() };
+    assert!(registry.update(&outside, id, change, &author(), clock.now()).await.unwrap().is_none());
+    assert!(!registry.delete(&outside, id, &author(), clock.now()).await.unwrap());
+    let filter = AgentFilter { q: Some("hidden".into()), ..AgentFilter::default() };
+    let page = PageRequest::default();
+    assert_eq!(registry.list(&outside, &filter, &page).await.unwrap().total, 0);
+    assert_eq!(registry.list(&inside, &filter, &page).await.unwrap().total, 1);
+}
+
+async fn lists_are_filtered_and_paged<R: AgentRepository + Enrol>(
+    &Subject { registry, customers }: &Subject<'_, R>,
+    clock: &FakeClock,
+    entropy: &SeededEntropy,
+) {
+    let [(mine, token), _] = *customers;
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        clock.advance(chrono::TimeDelta::milliseconds(1));
+        let name = format!("page-{n}-100%_x");
+        ids.push(
+            registry.enrol(token.into(), candidate(&name, None, clock, entropy)).await.unwrap(),
+        );
+    }
+    let scope = TenantScope::one(mine);
+    let filter = AgentFilter { q: Some("PAGE-".into()), ..AgentFilter::default() };
+    let first = registry.list(&scope, &filter, &PageRequest::new(3, None)).await.unwrap();
+    assert_eq!((first.items.len(), first.total), (3, 5));
+    let rest = PageRequest::new(3, first.next_cursor);
+    let rest = registry.list(&scope, &filter, &rest).await.unwrap();
+    assert_eq!(rest.next_cursor, None);
+    let seen: Vec<_> = first.items.iter().chain(&rest.items).map(|agent| agent.id).collect();
+    assert_eq!(seen, ids);
+
+    let now = clock.now();
+    let two = ids.iter().take(2).copied().collect();
+    assert_eq!(registry.record_seen(two, now).await.unwrap(), []);
+    let counts = registry.count(&scope, &filter, now).await.unwrap();
+    assert_eq!(counts, StatusCounts { online: 2, offline: 3 });
+    let later = now + ONLINE_FOR;
+    let offline = AgentFilter { status: Some((AgentStatus::Offline, later)), ..filter.clone() };
+    assert_eq!(registry.list(&scope, &offline, &PageRequest::default()).await.unwrap().total, 5);
+    for (text, total) in [("100%_x", 5), ("100_", 0), ("page-%", 0)] {
+        let filter = AgentFilter { q: Some(text.into()), ..AgentFilter::default() };
+        let found = registry.list(&scope, &filter, &PageRequest::default()).await.unwrap();
+        assert_eq!(found.total, total, "text is taken as it is: {text}");
+    }
+    let tagged = AgentFilter { tag: Some("web".into()), ..filter.clone() };
+    assert_eq!(registry.list(&scope, &tagged, &PageRequest::default()).await.unwrap().total, 5);
+    let tagged = AgentFilter { tag: Some("we".into()), ..filter };
+    assert_eq!(registry.list(&scope, &tagged, &PageRequest::default()).await.unwrap().total, 0);
+}
+
+async fn changes_and_reports_are_kept<R: AgentRepository + Enrol>(
+    &Subject { registry, customers }: &Subject<'_, R>,
+    clock: &FakeClock,
+    entropy: &SeededEntropy,
+) {
+    let token = customers[0].1;
+    let id = registry.enrol(token.into(), candidate("change", None, clock, entropy)).await.unwrap();
+    let tags = Tags::parse(["db".to_owned()]).unwrap();
+    let change = AgentChange {
+        hostname: Some("changed".into()),
+        tags: Some(tags.clone()),
+        notes: Some("under the desk".into()),
+        customer_id: None,
+    };
+    let changed =
+        registry.update(&TenantScope::All, id, change, &author(), clock.now()).await.unwrap();
+    let info = example_info(clock.now());
+    registry.record_system_info(id, info.clone(), clock.now()).await.unwrap();
+    let found = registry.find(&TenantScope::All, id).await.unwrap().unwrap();
+    let clean = AgentChange { notes: Some(String::new()), ..AgentChange::default() };
+    let clean = registry
+        .update(&TenantScope::All, id, clean, &author(), clock.now())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((clean.notes, clean.hostname.as_str()), (None, "changed"));
+    let program = AgentProgram { version: "9.9".into(), capabilities: vec!["shell:sh".into()] };
+    assert!(registry.record_connected(id, program.clone(), clock.now()).await.unwrap());
+    let newer = AgentFilter { version: Some("9.9".into()), ..AgentFilter::default() };
+    let page = registry.list(&TenantScope::All, &newer, &PageRequest::default()).await.unwrap();
+    assert_eq!((page.total, &page.items[0].capabilities), (1, &program.capabilities));
+    assert_eq!((changed.unwrap().hostname, found.hostname), ("changed".into(), "changed".into()));
+    assert_eq!((found.tags, found.notes.as_deref()), (tags, Some("under the desk")));
+    assert_eq!(found.system_info, Some(info));
+}
+
+async fn a_deleted_agent_is_gone<R: AgentRepository + AgentTokens + Enrol>(
+    &Subject { registry, customers }: &Subject<'_, R>,
+    clock: &FakeClock,
+    entropy: &SeededEntropy,
+) {
+    let token = customers[0].1;
+    let doomed = candidate("doomed", Some("m-9"), clock, entropy);
+    let id = registry.enrol(token.into(), doomed.clone()).await.unwrap();
+    assert!(registry.delete(&TenantScope::All, id, &author(), clock.now()).await.unwrap());
+    assert!(AgentRepository::find(registry, &TenantScope::All, id).await.unwrap().is_none());
+    assert_eq!(AgentTokens::find(registry, doomed.agent_token).await.unwrap(), None);
+    assert!(!registry.delete(&TenantScope::All, id, &author(), clock.now()).await.unwrap());
+    assert_eq!(registry.record_seen(vec![id], clock.now()).await.unwrap(), [id]);
+    let program = AgentProgram { version: "1".into(), capabilities: Vec::new() };
+    assert!(!registry.record_connected(id, program, clock.now()).await.unwrap());
+    let back = candidate("doomed", Some("m-9"), clock, entropy);
+    assert_ne!(registry.enrol(token.into(), back).await.unwrap(), id, "ids are not used again");
+}
+
+fn example_info(now: Timestamp) -> SystemInfo {
+    SystemInfo {
+        hostname: "change".into(),
+        os: "Debian GNU/Linux 12".into(),
+        os_version: "12".into(),
+        kernel_version: "6.1".into(),
+        architecture: "x86_64".into(),
+        cpu_model: "QEMU".into(),
+        cpu_count: 2,
+        memory_bytes: 1 << 33,
+        disk_bytes: 1 << 40,
+        interfaces: Vec::new(),
+        logged_in_users: vec!["root".into()],
+        pending_reboot: Some(false),
+        reported_at: now,
+    }
+}

@@ -1,0 +1,113 @@
+//! What one may do, and who may: the table.
+
+use super::{KeyScope, Role};
+
+/// An action as a type: a use case that takes a [`Permit`](super::Permit) of it can't be reached
+/// with a permission for something else.
+pub trait Act: Clone + Copy + std::fmt::Debug + Send + Sync + 'static {
+    /// Which action.
+    const ACTION: Action;
+}
+
+/// Who may do something.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    /// The least role that may; nobody with a role when `None`.
+    pub(super) least: Option<Role>,
+    /// Each of these scopes lets a customer's key do it.
+    pub(super) scopes: &'static [KeyScope],
+    /// Whether the person has to have shown a password or second factor lately.
+    pub(super) confirmed: bool,
+}
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $name:ident: $least:expr, [$($scope:ident),*], $confirmed:literal;)+) => {
+        /// Something one may do. A route without an action has no way to its use case.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Action { $($(#[$doc])* $name),+ }
+
+        impl Action {
+            /// Every action, for tests that go through all of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The name, as the type has it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+
+            /// The table.
+            pub(super) const fn rule(self) -> Rule {
+                match self {
+                    $(Self::$name => Rule {
+                        least: $least,
+                        scopes: &[$(KeyScope::$scope),*],
+                        confirmed: $confirmed,
+                    }),+
+                }
+            }
+        }
+
+        /// The actions as types.
+        pub mod act {
+            $($(#[$doc])* #[derive(Debug, Clone, Copy)] pub struct $name;
+            impl super::Act for $name {
+                const ACTION: super::Action = super::Action::$name;
+            })+
+        }
+    };
+}
+
+const VIEWER: Option<Role> = Some(Role::Viewer);
+const OPERATOR: Option<Role> = Some(Role::Operator);
+const ADMIN: Option<Role> = Some(Role::Admin);
+
+// What, by which least role, by a key of which scopes, and whether only soon after showing a
+// password or second factor.
+actions! {
+    /// See and end one's own sessions, see and change oneself.
+    UseOwnAccount: VIEWER, [], false;
+    /// Change one's own password or second factor.
+    SecureOwnAccount: VIEWER, [], false;
+    /// See users.
+    ReadUsers: ADMIN, [], false;
+    /// Approve, change and remove users.
+    ManageUsers: ADMIN, [], true;
+    /// See customers.
+    ReadCustomers: VIEWER, [], false;
+    /// See the customer that one's own key is of.
+    ReadOwnCustomer:
+        None, [AgentsRead, AgentsWrite, CommandsRun, ScriptsRead, ScriptsWrite, ProfilesApply],
+        false;
+    /// Create, change and remove customers.
+    ManageCustomers: ADMIN, [], false;
+    /// See which keys customers have (never the keys themselves).
+    ReadApiKeys: ADMIN, [], false;
+    /// Create and revoke customers' keys.
+    ManageApiKeys: ADMIN, [], true;
+    /// See enrollment tokens (never their secrets).
+    ReadEnrollmentTokens: OPERATOR, [], false;
+    /// Create and revoke enrollment tokens.
+    ManageEnrollmentTokens: OPERATOR, [], false;
+    /// See agents.
+    ReadAgents: VIEWER, [AgentsRead, AgentsWrite], false;
+    /// Change agents, ask them for fresh information.
+    ManageAgents: OPERATOR, [AgentsWrite], false;
+    /// Remove agents for ever.
+    DeleteAgents: OPERATOR, [AgentsWrite], false;
+    /// Let machines in.
+    EnrolAgents: None, [AgentsWrite], false;
+    /// See commands and their output.
+    ReadCommands: VIEWER, [AgentsRead, CommandsRun], false;
+    /// Run and cancel commands.
+    RunCommands: OPERATOR, [CommandsRun], false;
+    /// See settings, the secret ones masked.
+    ReadSettings: ADMIN, [], false;
+    /// Change settings.
+    ManageSettings: ADMIN, [], true;
+    /// See, verify and export the audit log.
+    ReadAudit: ADMIN, [], false;
+    /// See how this installation is.
+    ReadSystem: VIEWER, [], false;
+    /// Report one's own state and results, as an agent.
+    ReportAsAgent: None, [], false;
+}

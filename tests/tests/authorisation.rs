@@ -1,0 +1,292 @@
+//! Who may do what: every cell of `tests/authorisation.txt` against a running server.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
+
+use std::collections::BTreeSet;
+
+use muster_tests::{Api, Enrolled, PASSWORD, Server};
+use reqwest::Method;
+use sea_orm::{ConnectionTrait, Database};
+use serde_json::{Value, json};
+
+const TABLE: &str = include_str!("../authorisation.txt");
+/// The columns that are people, who have a password.
+const PEOPLE: [&str; 4] = ["vie", "ope", "out", "adm"];
+/// Operations that end the session which asks.
+const ENDING: [&str; 3] = ["/auth/logout", "/auth/sessions", "/auth/sessions/{id}"];
+
+/// What a request of everybody answers to one operation.
+struct Row {
+    method: Method,
+    path: String,
+    cells: Vec<(&'static str, u16)>,
+}
+
+fn rows() -> Vec<Row> {
+    let columns = TABLE.lines().rfind(|line| line.starts_with("#   ") && line.contains("pen  vie"));
+    let columns: Vec<_> = columns.unwrap().trim_start_matches('#').split_whitespace().collect();
+    let rows = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    rows.map(|row| {
+        let words: Vec<_> = row.split_whitespace().collect();
+        assert_eq!(words.len(), columns.len() + 2, "{row}");
+        let cells = words[2..].iter().map(|word| word.parse().unwrap());
+        Row {
+            method: words[0].parse().unwrap(),
+            path: words[1].to_owned(),
+            cells: columns.iter().copied().zip(cells).collect(),
+        }
+    })
+    .collect()
+}
+
+/// The customer Acme with everything that operations are about, and everybody who asks.
+struct World {
+    server: Server,
+    admin: Api,
+    acme: String,
+    agent: String,
+    everybody: Vec<(&'static str, Api)>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let server = Server::start().await;
+        let admin = server.admin().await;
+        admin.put("/settings", &json!({ "rate_limits": false })).await;
+        let acme = id(&admin.post("/customers", &json!({ "name": "Acme" })).await);
+        let other = id(&admin.post("/customers", &json!({ "name": "Other" })).await);
+        let enrollment = Self::enrollment(&admin, &acme).await;
+        let enrolled = Enrolled::register(&server.url(), &enrollment, "web-01").await;
+        let another = Enrolled::register(&server.url(), &enrollment, "web-02").await;
+        let agent = enrolled.agent_id.to_string();
+        let mut world = Self { server, admin, acme, agent, everybody: Vec::new() };
+        let every = ["agents:read", "agents:write", "commands:run"];
+        let acme = world.acme.clone();
+        let everybody = vec![
+            ("any", world.admin.with_token("")),
+            ("pen", world.pending().await),
+            ("vie", world.person("viewer", "vie", Some(&acme)).await),
+            ("ope", world.person("operator", "ope", Some(&acme)).await),
+            ("out", world.person("operator", "out", Some(&other)).await),
+            ("adm", world.admin.clone()),
+            ("key", world.key(&acme, &every, json!(null)).await.0),
+            ("bar", world.key(&acme, &["profiles:apply"], json!(null)).await.0),
+            ("oth", world.key(&other, &every, json!(null)).await.0),
+            ("rev", world.revoked_key().await),
+            ("exp", world.expired_key(&every).await),
+            ("age", world.admin.with_token(&enrolled.agent_token)),
+            ("ano", world.admin.with_token(&another.agent_token)),
+            ("enr", world.admin.with_token(&enrollment)),
+        ];
+        world.everybody = everybody;
+        world
+    }
+
+    async fn enrollment(admin: &Api, customer: &str) -> String {
+        let wish = json!({ "customer_id": customer, "name": "t", "max_uses": null });
+        text(&admin.post("/enrollment-tokens", &wish).await["token"])
+    }
+
+    /// Registers somebody; answers with their id.
+    async fn registered(&self, name: &str) -> String {
+        let wish = json!({ "username": name, "password": PASSWORD });
+        text(&self.admin.post("/auth/register", &wish).await["user_id"])
+    }
+
+    async fn person(&self, role: &str, name: &str, customer: Option<&str>) -> Api {
+        let id = self.registered(name).await;
+        let say = async |what: &str, body: Value| {
+            self.admin.post(&format!("/admin/users/{id}/{what}"), &body).await
+        };
+        say("approve", json!({})).await;
+        say("set-role", json!({ "role": role })).await;
+        let customers: Vec<_> = customer.into_iter().collect();
+        let customers = json!({ "customer_ids": customers });
+        self.admin.put(&format!("/users/{id}/customers"), &customers).await;
+        self.admin.login(name).await
+    }
+
+    /// Somebody who has a token and waits for approval: that they once had it, only the database
+    /// can say.
+    async fn pending(&self) -> Api {
+        let api = self.person("operator", "pen", None).await;
+        self.sql("UPDATE users SET status = 'pending' WHERE username = 'pen'").await;
+        api
+    }
+
+    async fn sql(&self, statement: &str) {
+        let url = format!("sqlite://{}", self.server.data_dir().join("muster.db").display());
+        let database = Database::connect(url).await.unwrap();
+        let done = database.execute_unprepared(statement).await.unwrap();
+        assert_eq!(done.rows_affected(), 1, "{statement}");
+    }
+
+    async fn key(&self, customer: &str, scopes: &[&str], expires_at: Value) -> (Api, String) {
+        let wish = json!({ "name": "key", "scopes": scopes, "expires_at": expires_at });
+        let key = self.admin.post(&format!("/customers/{customer}/api-keys"), &wish).await;
+        (self.admin.with_token(&text(&key["api_key"])), id(&key))
+    }
+
+    async fn revoked_key(&self) -> Api {
+        let (api, id) = self.key(&self.acme, &["agents:read", "commands:run"], json!(null)).await;
+        let path = format!("/customers/{}/api-keys/{id}", self.acme);
+        assert_eq!(self.admin.problem(Method::DELETE, &path, &json!({})).await.0, 204);
+        api
+    }
+
+    async fn expired_key(&self, scopes: &[&str]) -> Api {
+        let soon = muster_tests::now() + chrono::TimeDelta::milliseconds(200);
+        let (api, _) = self.key(&self.acme, scopes, json!(soon)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        api
+    }
+
+    fn asker(&self, column: &str) -> &Api {
+        &self.everybody.iter().find(|(name, _)| *name == column).unwrap().1
+    }
+
+    async fn sign_in_again(&mut self, column: &str) {
+        let name = if column == "adm" { "admin" } else { column };
+        let api = self.admin.login(name).await;
+        if column == "adm" {
+            self.admin = api.clone();
+        }
+        self.everybody.iter_mut().find(|(name, _)| *name == column).unwrap().1 = api;
+    }
+
+    /// The path about something that is there and the operation can be done to, and its body.
+    /// What it is about is new each time, where doing it changes more than it.
+    async fn about(&self, row: &Row, unique: &str) -> (String, Value) {
+        let (method, path) = (row.method.as_str(), row.path.as_str());
+        let is_about = |prefix: &str| path.starts_with(prefix) && path.contains("{id}");
+        let mut path = row.path.clone();
+        if is_about("/agents") || is_about("/devices") || is_about("/commands/agent") {
+            let agent =
+                if method == "DELETE" { self.new_agent(unique).await } else { self.agent.clone() };
+            path = path.replace("{id}", &agent);
+        } else if is_about("/commands") {
+            path = path.replace("{id}", &self.new_command().await);
+        } else if is_about("/customers") {
+            path = path.replace("{id}", &self.acme);
+            if path.ends_with("revoke-api-key") || path.ends_with("download-config") {
+                let made = format!("/customers/{}/generate-api-key", self.acme);
+                self.admin.post(&made, &json!({})).await;
+            }
+        } else if is_about("/enrollment-tokens") {
+            let wish = json!({ "customer_id": self.acme, "name": "t" });
+            path = path.replace("{id}", &id(&self.admin.post("/enrollment-tokens", &wish).await));
+        } else if is_about("/users") || is_about("/admin/users") {
+            path = path.replace("{id}", &self.registered(&unique.to_lowercase()).await);
+        }
+        if path.contains("{key_id}") {
+            path = path
+                .replace("{key_id}", &self.key(&self.acme, &["agents:read"], json!(null)).await.1);
+        }
+        if path.contains("{command_id}") {
+            path = path.replace("{command_id}", &self.new_command().await);
+        }
+        (path.replace("{key}", "registration_open"), self.body(row, unique).await)
+    }
+
+    async fn new_agent(&self, name: &str) -> String {
+        let token = Self::enrollment(&self.admin, &self.acme).await;
+        Enrolled::register(&self.server.url(), &token, name).await.agent_id.to_string()
+    }
+
+    async fn new_command(&self) -> String {
+        self.admin.queue(&self.agent, &json!({ "command": "echo" })).await
+    }
+
+    /// A body that is good.
+    async fn body(&self, row: &Row, unique: &str) -> Value {
+        let command = || json!({ "command": "echo" });
+        match (row.method.as_str(), row.path.as_str()) {
+            (_, "/auth/register") => json!({ "username": unique, "password": PASSWORD }),
+            (_, "/auth/login") => json!({ "username": "admin", "password": PASSWORD }),
+            (_, "/auth/refresh") => json!({ "refresh_token": self.admin.refresh_token().await }),
+            (_, "/auth/confirm") | ("POST", "/auth/totp") => json!({ "password": PASSWORD }),
+            (_, "/auth/totp" | "/auth/totp/confirm") => json!({ "code": "000000" }),
+            (_, "/users/profile" | "/user/me") => json!({ "full_name": "Ann" }),
+            (_, "/users/change-password") => {
+                json!({ "current_password": PASSWORD, "new_password": PASSWORD })
+            }
+            (_, "/users/{id}/customers") => json!({ "customer_ids": [self.acme] }),
+            (_, "/admin/users/{id}/set-role") => json!({ "role": "viewer" }),
+            ("POST", "/customers") => json!({ "name": unique }),
+            ("PUT", "/customers/{id}") => json!({ "plan": "enterprise" }),
+            ("POST", "/customers/{id}/api-keys") => {
+                json!({ "name": "k", "scopes": ["agents:read"] })
+            }
+            ("POST", "/enrollment-tokens") => json!({ "customer_id": self.acme, "name": "t" }),
+            (_, "/agents/register" | "/agent/register") => json!({ "hostname": "new" }),
+            ("PUT", "/agents/{id}" | "/devices/{id}") => json!({ "notes": "" }),
+            ("POST", "/devices/{id}/actions") => json!({ "type": "command", "payload": "echo" }),
+            ("POST", path) if path.contains("command") && !path.ends_with("cancel") => command(),
+            ("PUT", "/settings") => json!({ "registration_open": true }),
+            ("POST", "/settings") => json!({ "key": "registration_open", "value": true }),
+            _ => json!({}),
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn id(value: &Value) -> String {
+    text(&value["id"])
+}
+
+#[tokio::test]
+async fn every_operation_opens_to_those_whom_the_table_names_and_to_nobody_else() {
+    let mut world = World::new().await;
+    // What was known of the pending user's session is looked up again by now.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let mut wrong = Vec::new();
+    for (number, row) in rows().iter().enumerate() {
+        // What nobody changes may be asked about by all.
+        let shared = world.about(row, &format!("shared-{number}")).await;
+        for (column, expected) in &row.cells {
+            let (mut path, mut body) = shared.clone();
+            let ends = ENDING.contains(&row.path.as_str()) && PEOPLE.contains(column);
+            if ends {
+                path = path.replace(
+                    "{id}",
+                    &text(&world.asker(column).get("/auth/me").await["session_id"]),
+                );
+            } else if *expected < 300 && row.method != Method::GET {
+                (path, body) = world.about(row, &format!("u{number}-{column}")).await;
+            }
+            let asker = world.asker(column);
+            let (status, code) = asker.problem(row.method.clone(), &path, &body).await;
+            if status != *expected {
+                let Row { method, path, .. } = row;
+                wrong.push(format!("{method} {path}, {column}: {status} {code}, not {expected}"));
+            }
+            if ends {
+                world.sign_in_again(column).await;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn every_operation_of_the_document_is_in_the_table() {
+    let server = Server::start().await;
+    let document = reqwest::get(format!("{}/openapi.json", server.url())).await.unwrap();
+    let document: Value = document.json().await.unwrap();
+    let methods = ["get", "post", "put", "delete", "patch", "head", "options"];
+    let described: BTreeSet<_> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |key| (key, path)))
+        .filter(|(method, _)| methods.contains(&method.as_str()))
+        .map(|(method, path)| format!("{} {path}", method.to_uppercase()))
+        .collect();
+    let written: Vec<_> = rows().iter().map(|row| format!("{} {}", row.method, row.path)).collect();
+    let table: BTreeSet<_> = written.iter().cloned().collect();
+    assert_eq!(written.len(), table.len(), "an operation is there twice");
+    assert_eq!(described, table);
+    assert!(table.len() > 80);
+}
