@@ -31,9 +31,9 @@ prerequisites:
 	@scripts/prerequisites
 
 .PHONY: bench
-bench: ## Measure command round trips against a real server; writes what it found to standard output
+bench: ## Measure a real server: command round trips, and what wrong passwords cost
 	cargo build --release -p muster-server -p muster-agent
-	cargo bench -p muster-tests --bench round_trip
+	cargo bench -p muster-tests --bench round_trip --bench logins
 
 .PHONY: openapi
 openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew

@@ -106,6 +106,38 @@ impl Api {
         (status, problem["code"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Registers somebody and lets them in, as an operator of every customer; answers with their
+    /// id.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub async fn colleague(&self, username: &str) -> String {
+        let wish = json!({ "username": username, "password": PASSWORD });
+        let id = self.post("/auth/register", &wish).await["user_id"].as_str().unwrap().to_owned();
+        self.post(&format!("/admin/users/{id}/approve"), &json!({})).await;
+        id
+    }
+
+    /// Makes a customer's key with these scopes; answers with a client that shows it and its id.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub async fn key(&self, customer: &str, scopes: &[&str]) -> (Self, String) {
+        let wish = json!({ "name": "key", "scopes": scopes });
+        let key = self.post(&format!("/customers/{customer}/api-keys"), &wish).await;
+        let text = |name: &str| key[name].as_str().unwrap().to_owned();
+        (self.with_token(&text("api_key")), text("id"))
+    }
+
+    /// Makes a customer; answers with its id.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub async fn customer(&self, name: &str) -> String {
+        let customer = self.post("/customers", &json!({ "name": name })).await;
+        customer["id"].as_str().unwrap().to_owned()
+    }
+
     /// Makes a customer and an enrollment token that lets any number of machines in.
     ///
     /// # Panics

@@ -14,6 +14,7 @@
 
 mod api;
 mod process;
+pub mod provider;
 mod raw_agent;
 
 pub use api::Api;

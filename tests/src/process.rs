@@ -78,6 +78,14 @@ impl Process {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
+
+    fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // After the program's name: the fields 14 and 15 are ticks, of which Linux has 100 a second.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        ticks.map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+    }
 }
 
 impl Drop for Process {
@@ -212,6 +220,14 @@ impl Server {
     /// When it does not run.
     pub fn resident_kib(&self) -> u64 {
         self.process.as_ref().expect("it runs").resident_kib()
+    }
+
+    /// How much processor time it has used, in seconds.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn cpu_seconds(&self) -> f64 {
+        self.process.as_ref().expect("it runs").cpu_seconds()
     }
 
     /// A client that is signed in as the admin.

@@ -7,6 +7,7 @@ mod policy;
 mod quickstart;
 mod secrets;
 mod serve;
+mod sign_on;
 mod tls;
 mod wiring;
 
@@ -38,15 +39,11 @@ enum Command {
     Migrate {
         #[command(subcommand)]
         direction: Direction,
-        #[command(flatten)]
-        settings: Settings,
     },
     /// Work on the secrets in the database; the server may run meanwhile.
     Secrets {
         #[command(subcommand)]
         work: SecretsWork,
-        #[command(flatten)]
-        settings: Settings,
     },
     /// Print the OpenAPI document.
     Openapi {
@@ -56,24 +53,26 @@ enum Command {
     },
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum SecretsWork {
     /// Make a new data key and seal every secret anew with it.
-    Rotate,
+    Rotate(Settings),
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Direction {
     /// Apply every step that is missing.
-    Up,
+    Up(Settings),
     /// Undo the last steps, and lose what only they can hold.
     Down {
         /// How many steps.
         #[arg(default_value_t = 1)]
         steps: u32,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Show which steps are applied.
-    Status,
+    Status(Settings),
 }
 
 fn main() -> ExitCode {
@@ -91,10 +90,8 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(settings) => system.block_on(serve::serve(Config::load(settings)?)),
         Command::Quickstart(settings) => system.block_on(quickstart::run(Config::load(settings)?)),
-        Command::Migrate { direction, settings } => {
-            system.block_on(migrate(direction, &Config::load(settings)?))
-        }
-        Command::Secrets { work: SecretsWork::Rotate, settings } => {
+        Command::Migrate { direction } => system.block_on(migrate(direction)),
+        Command::Secrets { work: SecretsWork::Rotate(settings) } => {
             system.block_on(rotate(&Config::load(settings)?))
         }
         Command::Openapi { asyncapi } => {
@@ -117,13 +114,19 @@ async fn rotate(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn migrate(direction: Direction, config: &Config) -> anyhow::Result<()> {
-    let database = wiring::database(config).await?;
+async fn migrate(direction: Direction) -> anyhow::Result<()> {
+    let (settings, up, down) = match direction {
+        Direction::Up(settings) => (settings, true, 0),
+        Direction::Down { steps, settings } => (settings, false, steps),
+        Direction::Status(settings) => (settings, false, 0),
+    };
+    let database = wiring::database(&Config::load(settings)?).await?;
     let connection = database.schema_connection();
-    match direction {
-        Direction::Up => Migrator::up(connection, None).await?,
-        Direction::Down { steps } => Migrator::down(connection, Some(steps)).await?,
-        Direction::Status => {}
+    if up {
+        Migrator::up(connection, None).await?;
+    }
+    if down > 0 {
+        Migrator::down(connection, Some(down)).await?;
     }
     let mut out = std::io::stdout();
     for step in Migrator::get_migration_with_status(connection).await? {

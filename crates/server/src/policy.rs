@@ -25,4 +25,8 @@ impl AccountPolicy for SettingsPolicy {
         let text = self.0.text(Key::SecondFactorRequired);
         Requirement::parse(&text).unwrap_or(Requirement::Everybody)
     }
+
+    fn provider_registers(&self) -> bool {
+        self.0.is_on(Key::OidcRegistersUsers)
+    }
 }

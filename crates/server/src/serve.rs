@@ -8,6 +8,7 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpServer};
 use anyhow::{Context, bail};
+use muster_http::RequestSpan;
 use tokio::net::TcpSocket;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tracing_actix_web::TracingLogger;
@@ -72,7 +73,7 @@ pub(crate) async fn run(
             .wrap(muster_http::cors(&state.web))
             .wrap(Compress::default())
             .wrap(from_fn(muster_http::finish))
-            .wrap(TracingLogger::default())
+            .wrap(TracingLogger::<RequestSpan>::new())
             .configure(move |app| {
                 muster_http::configure(app, &state, &|scope| socket.configure(scope));
             })

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::policy::SettingsPolicy;
 use crate::secrets;
+use crate::sign_on::SettingsSignOn;
 
 /// Everything that one process serves.
 pub(crate) struct Wired {
@@ -50,7 +51,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let Base { master, database, clock, entropy, .. } = &base;
     let settings = Arc::new(settings(&base));
     settings.reload().await?;
-    let identity = identity(&base, &settings);
+    let identity = identity(&base, &settings, &config.web.public_url);
     let first_password = identity.ensure_first_admin(config.admin_password.clone()).await?;
 
     let keys = Arc::new(Keys::new(master.clone()));
@@ -167,7 +168,7 @@ fn settings(base: &Base) -> Settings {
     Settings::new(repository, base.vault.clone(), base.clock.clone())
 }
 
-fn identity(base: &Base, settings: &Arc<Settings>) -> Identity {
+fn identity(base: &Base, settings: &Arc<Settings>, public_url: &str) -> Identity {
     let repository = Arc::new(SeaIdentity::new(base.database.clone()));
     Identity::new(IdentityPorts {
         users: repository.clone(),
@@ -179,6 +180,7 @@ fn identity(base: &Base, settings: &Arc<Settings>) -> Identity {
         access_tokens: Arc::new(JwtTokens::new(&base.master)),
         tickets: Arc::new(LocalTickets::default()),
         policy: Arc::new(SettingsPolicy::new(settings.clone())),
+        sign_on: Arc::new(SettingsSignOn::new(settings.clone(), public_url, base.clock.clone())),
         clock: base.clock.clone(),
         entropy: base.entropy.clone(),
     })

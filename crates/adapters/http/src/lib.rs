@@ -12,6 +12,7 @@ mod finish;
 mod limits;
 mod problem;
 mod routes;
+mod span;
 mod state;
 
 use actix_web::web;
@@ -21,6 +22,7 @@ pub use extract::{client_address, network};
 pub use finish::finish;
 pub use problem::Problem;
 pub use routes::{ROUTES, openapi};
+pub use span::RequestSpan;
 pub use state::{AppState, Web};
 
 /// Mounts everything: the API beneath `/api/v1` and its alias `/api`, and its documentation.

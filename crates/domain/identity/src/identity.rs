@@ -15,6 +15,7 @@ use crate::ports::{
     AccessTokens, AccountPolicy, Claims, OneTimeCodes, PasswordHasher, SecondFactorRepository,
     SessionRepository, TicketStore, UserFilter, UserRepository,
 };
+use crate::sign_on::SingleSignOn;
 use crate::user::{Password, User, UserStatus, Username};
 
 /// How long an access token is good.
@@ -33,6 +34,7 @@ pub struct IdentityPorts {
     pub access_tokens: Arc<dyn AccessTokens>,
     pub tickets: Arc<dyn TicketStore>,
     pub policy: Arc<dyn AccountPolicy>,
+    pub sign_on: Arc<dyn SingleSignOn>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }

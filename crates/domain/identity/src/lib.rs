@@ -18,6 +18,8 @@ mod second_factor;
 mod session;
 mod sessions;
 mod sign_in;
+mod sign_on;
+mod signing_on;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tickets;
@@ -36,6 +38,8 @@ pub use second_factor::SecondFactor;
 pub use session::{CONFIRMED_FOR, RotateError, SESSION_LIFETIME, Session};
 pub use sessions::SessionError;
 pub use sign_in::{Attempt, Locked, SignInError, SignedIn};
+pub use sign_on::{Identified, PendingSignOn, SignOnError, SignOnStart, SingleSignOn};
+pub use signing_on::{SIGN_ON_WITHIN, SignOnFailure};
 pub use tickets::TICKET_LIFETIME;
 pub use user::{
     Email, InvalidUser, LastAdmin, Password, User, UserChange, UserStatus, Username, full_name,

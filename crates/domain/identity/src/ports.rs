@@ -302,4 +302,8 @@ pub trait AccountPolicy: Send + Sync + std::fmt::Debug {
 
     /// Who has to have a second factor.
     fn second_factor(&self) -> Requirement;
+
+    /// Whether somebody whom the identity provider vouches for, and nobody knows yet, is
+    /// registered.
+    fn provider_registers(&self) -> bool;
 }

@@ -22,7 +22,7 @@ pub use contract::{contract, ticket_contract};
 
 mod fakes;
 
-pub use fakes::{FakeCodes, FakeIdentity, FakePolicy, FakeVault};
+pub use fakes::{FakeCodes, FakeIdentity, FakePolicy, FakeProvider, FakeVault};
 
 /// Passwords that are their own hashes; it counts the calls.
 #[derive(Debug, Default)]
@@ -132,6 +132,7 @@ pub async fn world() -> World {
         access_tokens: Arc::new(FakeAccessTokens::default()),
         tickets: store,
         policy: policy.clone(),
+        sign_on: Arc::new(FakeProvider),
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(9)),
     });

@@ -34,6 +34,11 @@ impl Username {
         Ok(Self(name))
     }
 
+    /// The name of somebody whose own can't be one.
+    pub(crate) fn somebody() -> Self {
+        Self("user".to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -7,10 +7,12 @@ use chrono::TimeDelta;
 use muster_identity::testing::{FakeCodes, FakeIdentity, World, world};
 use muster_identity::{
     ACCESS_TOKEN_LIFETIME, AccountError, CONFIRMED_FOR, FactorError, NewAccount, Password,
-    Requirement, SessionError, SignInError, SignedIn, TICKET_LIFETIME, User, UserError, Username,
+    Requirement, SIGN_ON_WITHIN, SessionError, SignInError, SignOnError, SignOnFailure, SignedIn,
+    TICKET_LIFETIME, User, UserError, UserFilter, Username,
 };
 use muster_kernel::{
-    Act, Action, Author, Clock, Denied, Permit, Principal, Role, Secret, access, act,
+    Act, Action, Author, Clock, Denied, PageRequest, Permit, Principal, Role, Sealed, Secret,
+    access, act,
 };
 
 fn secret(text: &str) -> Secret {
@@ -299,4 +301,47 @@ async fn a_ticket_opens_one_thing_within_half_a_minute() {
 #[tokio::test]
 async fn tickets_in_memory_keep_the_contract() {
     muster_identity::testing::ticket_contract(&FakeIdentity::default()).await;
+}
+
+#[tokio::test]
+async fn whom_the_provider_vouches_for_waits_for_approval_once_and_then_signs_in() {
+    let world = world().await;
+    let admin = signed_in(&world).await;
+    let sign_on = async |code: &str| {
+        let (_, brought) = world.identity.begin_sign_on().await.unwrap();
+        let author = Author::system();
+        world.identity.finish_sign_on(code, "state", &brought, None, &author).await
+    };
+    let pending = sign_on("1:Ann@corp:ann@example.org").await;
+    assert!(matches!(pending, Err(SignOnFailure::SignIn(SignInError::Pending))), "{pending:?}");
+    let permit: Permit<act::ReadUsers> = world.permit(&admin).await;
+    let page = PageRequest::default();
+    let users =
+        async || world.identity.users(&permit, &UserFilter::default(), &page).await.unwrap().items;
+    let ann = users().await.pop().unwrap();
+    assert_eq!((ann.username.as_str(), ann.role), ("ann", Role::Operator));
+    world.identity.approve(&world.permit(&admin).await, ann.id).await.unwrap();
+    assert_eq!(sign_on("1:another name").await.unwrap().user.id, ann.id);
+    // The address and the name are another's here: that does not make them the same person.
+    sign_on("2:ann:ann@example.org").await.unwrap_err();
+    let other = users().await.pop().unwrap();
+    assert_eq!((other.username.as_str(), other.email), ("ann-2", None));
+    world.policy.closed.store(true, Ordering::Relaxed);
+    assert!(matches!(sign_on("3:bob").await, Err(SignOnFailure::Unknown)));
+}
+
+#[tokio::test]
+async fn a_sign_on_that_was_not_begun_here_or_too_long_ago_is_not_taken() {
+    let world = world().await;
+    let (_, brought) = world.identity.begin_sign_on().await.unwrap();
+    let finish = async |state: &str, brought: &Sealed| {
+        let author = Author::system();
+        world.identity.finish_sign_on("1:ann", state, brought, None, &author).await.unwrap_err()
+    };
+    let refused = finish("another", &brought).await;
+    assert!(matches!(refused, SignOnFailure::Provider(SignOnError::Refused(_))));
+    let forged = finish("state", &Sealed(b"forged".to_vec())).await;
+    assert!(matches!(forged, SignOnFailure::NotBegun));
+    world.clock.advance(SIGN_ON_WITHIN);
+    assert!(matches!(finish("state", &brought).await, SignOnFailure::NotBegun));
 }

@@ -145,6 +145,18 @@ mod tests {
         (problem.status_code().as_u16(), problem.document(Some("r1")))
     }
 
+    #[actix_web::test]
+    async fn a_body_that_never_arrives_is_not_waited_for_for_ever() {
+        use actix_web::dev::Payload;
+        use actix_web::test::TestRequest;
+        tokio::time::pause();
+        let mut never = Payload::Stream { payload: futures_util::stream::pending().boxed_local() };
+        let request = TestRequest::post().insert_header((CONTENT_TYPE, "application/json"));
+        let body = Json::<Body>::from_request(&request.to_http_request(), &mut never);
+        let problem = body.await.unwrap().value().await.unwrap_err();
+        assert_eq!(problem.status_code().as_u16(), 408);
+    }
+
     #[test]
     fn a_body_that_is_not_json_is_malformed() {
         for body in ["", "{", "{\"name\": \"a\"} x", "nonsense", "{\"name\":\"\u{1}\"}"] {

@@ -8,6 +8,7 @@ mod auth;
 mod commands;
 mod customers;
 mod enrollment_tokens;
+mod oidc;
 mod own_customer;
 mod register;
 mod sessions;
@@ -56,6 +57,8 @@ routes! {
     "/auth/totp" {
         post => account::begin_second_factor, delete => account::remove_second_factor,
     }
+    "/auth/oidc/login" { get => oidc::login }
+    "/auth/oidc/callback" { get => oidc::callback }
     "/auth/totp/confirm" { post => account::confirm_second_factor }
     "/users/profile" { get => account::read, put => account::update }
     "/user/me" { get => account::read, put => account::update }
@@ -163,6 +166,7 @@ const ALIASES: &[(&str, &str)] = &[
     ),
     paths(
         auth::register, auth::login, auth::refresh, auth::logout, auth::me,
+        oidc::login, oidc::callback,
         sessions::list, sessions::end_all, sessions::end, sessions::confirm, sessions::ticket,
         account::read, account::update, account::change_password, account::begin_second_factor,
         account::confirm_second_factor, account::remove_second_factor,

@@ -11,9 +11,10 @@ use muster_kernel::{
 use parking_lot::Mutex;
 
 use crate::{
-    AccountPolicy, Email, Keep, OneTimeCodes, Requirement, RotateError, SecondFactor,
-    SecondFactorRepository, Session, SessionRepository, TicketStore, User, UserChange, UserFilter,
-    UserRepository, UserWriteError, Username,
+    AccountPolicy, Email, Identified, Keep, OneTimeCodes, PendingSignOn, Requirement, RotateError,
+    SecondFactor, SecondFactorRepository, Session, SessionRepository, SignOnError, SignOnStart,
+    SingleSignOn, TicketStore, User, UserChange, UserFilter, UserRepository, UserWriteError,
+    Username,
 };
 
 /// Users, sessions, second factors and tickets in memory.
@@ -378,5 +379,41 @@ impl AccountPolicy for FakePolicy {
 
     fn second_factor(&self) -> Requirement {
         *self.required.lock()
+    }
+
+    fn provider_registers(&self) -> bool {
+        !self.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// A provider for which everybody is who their code says: `subject:username:email`.
+#[derive(Debug, Default)]
+pub struct FakeProvider;
+
+#[async_trait]
+impl SingleSignOn for FakeProvider {
+    async fn begin(&self) -> Result<SignOnStart, SignOnError> {
+        let pending = PendingSignOn::from_parts("state", "nonce", "verifier");
+        Ok(SignOnStart { url: "https://id.example/".to_owned(), pending })
+    }
+
+    async fn finish(
+        &self,
+        code: &str,
+        state: &str,
+        pending: &PendingSignOn,
+    ) -> Result<Identified, SignOnError> {
+        let mut parts = code.split(':').map(ToOwned::to_owned);
+        if state != pending.state.expose() {
+            return Err(SignOnError::Refused("the state".to_owned()));
+        }
+        Ok(Identified {
+            issuer: "https://id.example".to_owned(),
+            subject: parts.next().unwrap_or_default(),
+            username: parts.next(),
+            email: parts.next(),
+            email_verified: true,
+            full_name: None,
+        })
     }
 }
