@@ -242,3 +242,26 @@ async fn a_ticket_opens_one_stream_once_and_nothing_else() {
     assert_eq!(open("/agents", &second, "application/json", &own).await, 401);
     assert_eq!(open(&path, &second, events, &own).await, 200);
 }
+
+#[tokio::test]
+async fn who_lost_password_and_device_is_let_in_again_from_the_servers_own_machine() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let begun = admin.post("/auth/totp", &json!({ "password": PASSWORD })).await;
+    let now = code(begun["secret"].as_str().unwrap(), 0);
+    admin.post("/auth/totp/confirm", &json!({ "code": now })).await;
+    let recover = |name: &str| {
+        let mut command = std::process::Command::new(muster_tests::program("muster"));
+        command.args(["users", "recover", name, "--data-dir"]).arg(server.data_dir());
+        command.output().unwrap()
+    };
+    let shown = String::from_utf8(recover("admin").stdout).unwrap();
+    let password = shown.lines().next().unwrap().rsplit(' ').next().unwrap();
+    let login = json!({ "username": "admin", "password": password });
+    assert_eq!(admin.problem(Method::POST, "/auth/login", &login).await.0, 200, "{shown}");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(status(&admin).await, 401, "the sessions before it are ended");
+    let nobody = recover("nobody");
+    let why = String::from_utf8(nobody.stderr).unwrap();
+    assert!(!nobody.status.success() && why.contains("no such user"), "{why}");
+}

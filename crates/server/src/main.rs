@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
+use muster_identity::Username;
 use muster_kernel::Author;
 use muster_migrations::{MigrationStatus, Migrator, MigratorTrait};
 
@@ -45,6 +46,11 @@ enum Command {
         #[command(subcommand)]
         work: SecretsWork,
     },
+    /// Work on users where nobody can sign in; the server may run meanwhile.
+    Users {
+        #[command(subcommand)]
+        work: UsersWork,
+    },
     /// Print the OpenAPI document.
     Openapi {
         /// Print the AsyncAPI document of the agent protocol instead.
@@ -57,6 +63,18 @@ enum Command {
 enum SecretsWork {
     /// Make a new data key and seal every secret anew with it.
     Rotate(Settings),
+}
+
+#[derive(Debug, Subcommand)]
+enum UsersWork {
+    /// Give somebody a new password, printed once, and take their second factor away.
+    Recover {
+        /// The user name.
+        #[arg(default_value = "admin")]
+        username: String,
+        #[command(flatten)]
+        settings: Settings,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,6 +112,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Secrets { work: SecretsWork::Rotate(settings) } => {
             system.block_on(rotate(&Config::load(settings)?))
         }
+        Command::Users { work: UsersWork::Recover { username, settings } } => {
+            system.block_on(recover(&username, &Config::load(settings)?))
+        }
         Command::Openapi { asyncapi } => {
             let document = if asyncapi {
                 serde_json::to_string_pretty(&muster_protocol::asyncapi())?
@@ -103,6 +124,14 @@ fn run(command: Command) -> anyhow::Result<()> {
             writeln!(std::io::stdout(), "{document}").context("printing the document")
         }
     }
+}
+
+async fn recover(username: &str, config: &Config) -> anyhow::Result<()> {
+    let password = wiring::recovery(config).await?.recover(&Username::parse(username)?).await?;
+    let mut out = std::io::stdout();
+    writeln!(out, "The new password of {username}: {}", password.expose())?;
+    writeln!(out, "It is shown this once; all of their sessions are ended.")?;
+    Ok(())
 }
 
 async fn rotate(config: &Config) -> anyhow::Result<()> {

@@ -154,6 +154,14 @@ pub(crate) async fn rotation(config: &Config) -> anyhow::Result<Rotation> {
     Ok(Rotation::new(vault, Arc::new(SeaSettings::new(database))))
 }
 
+/// What lets people in again, beside a server that goes on.
+pub(crate) async fn recovery(config: &Config) -> anyhow::Result<Identity> {
+    let base = base(config).await?;
+    let settings = Arc::new(settings(&base));
+    settings.reload().await?;
+    Ok(identity(&base, &settings, &config.web.public_url))
+}
+
 /// The database, for changes of its schema.
 pub(crate) async fn database(config: &Config) -> anyhow::Result<Database> {
     Ok(base(config).await?.database)

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use muster_kernel::{
-    CustomerId, Denied, Page, PageRequest, Permit, Role, StorageError, UserId, act,
+    Author, CustomerId, Denied, Page, PageRequest, Permit, Role, Secret, StorageError, UserId, act,
 };
 
 use crate::Identity;
 use crate::ports::{Keep, UserFilter, UserWriteError};
-use crate::user::{LastAdmin, User, UserChange, UserStatus};
+use crate::user::{LastAdmin, User, UserChange, UserStatus, Username};
 
 /// Why something could not be done with a user.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,26 @@ impl From<UserWriteError> for UserError {
 }
 
 impl Identity {
+    /// Lets somebody in again who has lost their password or device: draws a password, to be
+    /// shown once, takes their second factor away and ends their sessions. It is for a program on
+    /// the server's own machine, whose user could do all that to the database anyway.
+    ///
+    /// # Errors
+    /// [`UserError::NotFound`].
+    pub async fn recover(&self, name: &Username) -> Result<Secret, UserError> {
+        let (author, now) = (Author::system(), self.ports.clock.now());
+        let user = self.ports.users.find_by_username(name).await?.ok_or(UserError::NotFound)?;
+        let password = self.draw_password();
+        let hash = self.ports.passwords.hash(password.clone()).await;
+        self.ports.factors.remove_factor(user.id, &author, now).await?;
+        let change = UserChange { password_hash: Some(hash), ..UserChange::default() };
+        let users = &self.ports.users;
+        let changed =
+            users.update(user.id, change, Keep::None, "user.recover", &author, now).await?;
+        self.looks.forget_all();
+        changed.map(|_| password).ok_or(UserError::NotFound)
+    }
+
     /// A page of users, in the order of their creation.
     ///
     /// # Errors

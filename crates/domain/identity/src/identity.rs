@@ -134,7 +134,7 @@ impl Identity {
     }
 
     /// 120 random bits in 24 characters that nobody confuses with each other.
-    fn draw_password(&self) -> Secret {
+    pub(crate) fn draw_password(&self) -> Secret {
         const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
         let mut bytes = [0_u8; 24];
         self.ports.entropy.fill(&mut bytes);
