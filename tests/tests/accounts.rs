@@ -96,6 +96,18 @@ async fn a_session_that_another_process_ends_is_cut_off_within_five_seconds() {
 }
 
 #[tokio::test]
+async fn who_is_given_other_customers_hears_no_more_of_the_old_ones() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let command = endless(&server, &admin).await;
+    let other = admin.customer("Other").await;
+    let ann = admin.colleague("ann").await;
+    let stream = listen(&admin.login("ann").await, &command).await;
+    admin.put(&format!("/users/{ann}/customers"), &json!({ "customer_ids": [other] })).await;
+    assert!(ends(stream).await < CUT_OFF_WITHIN);
+}
+
+#[tokio::test]
 async fn a_revoked_key_and_a_deleted_user_open_nothing_any_more() {
     let server = Server::start().await;
     let admin = server.admin().await;
@@ -240,6 +252,7 @@ async fn a_ticket_opens_one_stream_once_and_nothing_else() {
     assert_eq!(open(&path, &first, events, &own).await, 401, "it was used");
     let second = ticket().await;
     assert_eq!(open("/agents", &second, "application/json", &own).await, 401);
+    assert_eq!(open("/agents", &second, events, &own).await, 401);
     assert_eq!(open(&path, &second, events, &own).await, 200);
 }
 

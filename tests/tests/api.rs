@@ -267,3 +267,35 @@ async fn a_gibibyte_of_output_costs_the_server_little_memory_and_other_agents_no
     assert!(most - before < 64 * 1024, "it grew by {} KiB", most - before);
     assert!(rounds > 3, "the other agent worked meanwhile");
 }
+
+#[tokio::test]
+async fn clients_that_write_paths_lists_and_masks_their_own_way_are_understood() {
+    let server = Server::start().await;
+    let api = server.admin().await;
+    let status = async |path: &str| api.request(Method::GET, path).send().await.unwrap().status();
+    for path in
+        ["/agents/", "/settings/", "/agents?customer_uuid=00000000-0000-7000-8000-000000000000"]
+    {
+        assert_eq!(status(path).await, StatusCode::OK, "{path}");
+    }
+    for path in ["/agents?statu=online", "/customers?sort=name"] {
+        assert_eq!(status(path).await, StatusCode::BAD_REQUEST, "it would show everything: {path}");
+    }
+    let token = api.enrollment_token("Acme").await;
+    let body = json!({ "hostname": "web", "tags": null, "capabilities": null });
+    let id = api.with_token(&token).post("/agents/register", &body).await["agent_id"].clone();
+    let id = id.as_str().unwrap();
+    let task =
+        api.queue(id, &json!({ "command": "echo", "args": null, "environment": null })).await;
+    assert_eq!(api.get(&format!("/agents/{id}/tasks/{task}")).await["status"], "pending");
+    let health = reqwest::get(format!("{}/health", server.url())).await.unwrap();
+    let health: Value = health.json().await.unwrap();
+    assert_eq!(health["agents"], json!({ "total": 1, "online": 0, "offline": 1 }));
+    let secret = async || api.get("/settings/oidc_client_secret").await["set_at"].clone();
+    api.put("/settings", &json!({ "oidc_client_secret": "a secret" })).await;
+    let set_at = secret().await;
+    api.put("/settings", &json!({ "oidc_client_secret": "********" })).await;
+    assert_eq!((set_at.is_string(), secret().await), (true, set_at), "a mask is no secret");
+    api.put("/settings", &json!({ "oidc_client_secret": "" })).await;
+    assert_eq!(secret().await, json!(null));
+}

@@ -119,3 +119,22 @@ async fn who_changes_removes_or_swaps_an_entry_in_the_database_is_found_and_the_
         assert!(server.stop());
     }
 }
+
+#[tokio::test]
+async fn a_log_that_was_cut_with_its_head_is_not_made_whole_by_what_comes_after() {
+    let server = Server::start().await;
+    let admin = work(&server).await;
+    let url = format!("sqlite://{}", server.data_dir().join("muster.db").display());
+    let database = Database::connect(url).await.unwrap();
+    let cut = "DELETE FROM audit_entries WHERE seq > 5; UPDATE audit_head SET last = 5, \
+         last_mac = (SELECT mac FROM audit_entries WHERE seq = 5)";
+    database.execute_unprepared(cut).await.unwrap();
+    let broken = async || admin.get("/audit/verify").await["broken"]["flaw"].clone();
+    assert_eq!(broken().await, "head");
+    admin.customer("After").await;
+    assert_eq!(broken().await, "head", "whatever was written since");
+    database.execute_unprepared("DELETE FROM audit_entries; DELETE FROM audit_head").await.unwrap();
+    assert_eq!(broken().await, "head", "nor is an empty log a whole one");
+    admin.customer("Later").await;
+    assert_eq!(broken().await, "head");
+}

@@ -111,7 +111,9 @@ async fn id_ini_is_what_remote_agent_manager_printed_with_a_key_that_only_enrols
     let expected = include_str!("../id.ini").replace("<customer_uuid>", &id);
     assert_eq!(text, expected.replace("<api_key>", key));
     let downloaded = admin.with_token(key);
-    assert_eq!(downloaded.problem(Method::GET, "/commands", &json!({})).await.0, 403);
+    for path in ["/commands", "/agents"] {
+        assert_eq!(downloaded.problem(Method::GET, path, &json!({})).await.0, 403);
+    }
     let _agent = Agent::start(&server, "from-file", key);
     admin.connected("from-file").await;
     let keys = admin.get(&format!("/customers/{id}/api-keys")).await;

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use muster_tests::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
 use muster_tests::{Agent, Api, PASSWORD, Server, program};
 use reqwest::Method;
@@ -152,4 +154,28 @@ async fn the_key_of_sealed_secrets_is_replaced_while_the_server_runs() {
     admin.put("/settings", &again).await;
     assert_eq!(admin.get("/audit?action=data_key.create").await["total"], 3);
     assert_eq!(admin.get("/audit/verify").await["intact"], true, "two processes, one chain");
+}
+
+#[tokio::test]
+async fn a_program_with_another_key_than_the_servers_is_refused_and_harms_nothing() {
+    let key = |byte: u8| STANDARD.encode((0..32).map(|n| n * 7 + byte).collect::<Vec<u8>>());
+    let server = Server::start_with(&[("MUSTER_SECRET_KEY", &key(1))]).await;
+    let admin = server.admin().await;
+    admin.post("/auth/totp", &json!({ "password": PASSWORD })).await;
+    for work in [["secrets", "rotate"], ["users", "recover"]] {
+        for other in [None, Some(key(2))] {
+            let mut command = Command::new(program("muster"));
+            command.args(work).arg("--data-dir").arg(server.data_dir());
+            command
+                .env_remove("MUSTER_SECRET_KEY")
+                .envs(other.map(|key| ("MUSTER_SECRET_KEY", key)));
+            let output = command.output().unwrap();
+            let why = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success() && why.contains("MUSTER_SECRET_KEY"), "{why}");
+        }
+    }
+    assert!(!server.data_dir().join("secret.key").exists());
+    assert_eq!(admin.get("/audit/verify").await["intact"], true);
+    assert_eq!(admin.get("/audit?action=data_key.create").await["total"], 1);
+    server.admin().await;
 }

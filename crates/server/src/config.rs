@@ -258,7 +258,12 @@ fn limits(default: Option<u64>, max: Option<u64>) -> anyhow::Result<Limits> {
 fn read_file(path: &std::path::Path) -> anyhow::Result<Settings> {
     let name = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
-    toml::from_str(&text).with_context(|| format!("{name} can't be used"))
+    toml::from_str(&text).map_err(|error| {
+        // Not the line itself, as the error would show it: it may hold a secret.
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.unwrap_or_default().matches('\n').count() + 1;
+        anyhow::anyhow!("{name} can't be used: line {line}: {}", error.message())
+    })
 }
 
 impl Settings {
@@ -356,6 +361,17 @@ mod tests {
         let config = Config::check(file).unwrap();
         assert!(config.tls.is_on());
         assert_eq!(config.web.public_url, "https://127.0.0.1:8000");
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_used_is_told_of_without_its_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("muster.toml");
+        for wrong in ["secert_key = \"the secret\"", "secret_key = [\"the secret\"]"] {
+            std::fs::write(&path, format!("# first\n{wrong}\n")).unwrap();
+            let refusal = format!("{:#}", read_file(&path).unwrap_err());
+            assert!(refusal.contains("line 2") && !refusal.contains("the secret"), "{refusal}");
+        }
     }
 
     #[test]

@@ -137,7 +137,7 @@ async fn base(config: &Config) -> anyhow::Result<Base> {
     secrets::prepare_data_dir(&config.data_dir)?;
     let master = match &config.secret_key {
         Some(key) => key.clone(),
-        None => secrets::master_key(&config.data_dir)?,
+        None => secrets::master_key(&config.data_dir, &config.database)?,
     };
     let database = Database::connect(&config.database, chain_key(&master)).await;
     let database = database.context("DATABASE_URL")?;
@@ -148,15 +148,28 @@ async fn base(config: &Config) -> anyhow::Result<Base> {
     Ok(Base { master, database, vault, clock, entropy })
 }
 
+/// The same for programs beside a server: with another key than the server's they would only do
+/// harm.
+async fn ours(config: &Config) -> anyhow::Result<Base> {
+    let base = base(config).await?;
+    if !base.database.is_ours().await? {
+        anyhow::bail!(
+            "MUSTER_SECRET_KEY: the database was not written under this key, or its audit log was \
+             tampered with; set the key that the server runs with"
+        );
+    }
+    Ok(base)
+}
+
 /// What seals everything anew, beside a server that goes on.
 pub(crate) async fn rotation(config: &Config) -> anyhow::Result<Rotation> {
-    let Base { database, vault, .. } = base(config).await?;
+    let Base { database, vault, .. } = ours(config).await?;
     Ok(Rotation::new(vault, Arc::new(SeaSettings::new(database))))
 }
 
 /// What lets people in again, beside a server that goes on.
 pub(crate) async fn recovery(config: &Config) -> anyhow::Result<Identity> {
-    let base = base(config).await?;
+    let base = ours(config).await?;
     let settings = Arc::new(settings(&base));
     settings.reload().await?;
     Ok(identity(&base, &settings, &config.web.public_url))

@@ -53,6 +53,8 @@ pub struct SealedVault {
 struct Known {
     ciphers: HashMap<DataKeyId, Aes256Gcm>,
     newest: Option<DataKeyId>,
+    /// One that was made under another master key: nothing may be sealed as if there were none.
+    foreign: Option<DataKeyId>,
     read_at: Option<Timestamp>,
 }
 
@@ -83,7 +85,10 @@ impl SealedVault {
             let bytes = open(&self.wrapping, &place(row.id), &row.wrapped.0);
             let key = bytes.and_then(|bytes| Some(cipher(bytes.as_slice().try_into().ok()?)));
             let Some(key) = key else {
-                return Err(StorageError::new(VaultError::OtherMaster(row.id)));
+                // What other keys sealed can still be opened.
+                tracing::error!(key.id = %row.id, "a data key was made under another master key");
+                known.foreign = Some(row.id);
+                continue;
             };
             known.ciphers.insert(row.id, key);
             known.newest = Some(row.id);
@@ -93,6 +98,10 @@ impl SealedVault {
     }
 
     async fn add(&self, only_first: bool, author: &Author) -> Result<(), StorageError> {
+        self.look().await?;
+        if let Some(id) = self.known.lock().foreign {
+            return Err(StorageError::new(VaultError::OtherMaster(id)));
+        }
         let mut key = Zeroizing::new([0; 32]);
         self.entropy.fill(&mut *key);
         let id = DataKeyId::new(&*self.clock, &*self.entropy);
@@ -117,6 +126,7 @@ impl SealedVault {
         if let Some(key) = known(self) {
             return Ok(key);
         }
+        // The first, unless somebody else's is there.
         self.add(true, &Author::system()).await?;
         known(self).ok_or_else(|| StorageError::new(VaultError::NoKey))
     }
@@ -175,6 +185,9 @@ impl Vault for SealedVault {
             // Another process may have made it since.
             self.look().await?;
             cipher = known();
+        }
+        if cipher.is_none() && self.known.lock().foreign == Some(id) {
+            return Err(StorageError::new(VaultError::OtherMaster(id)));
         }
         let opened = cipher.and_then(|cipher| open(&cipher, place, text));
         let text = opened.and_then(|bytes| std::str::from_utf8(&bytes).ok().map(str::to_owned));
@@ -245,6 +258,10 @@ mod tests {
         let error = theirs.open("a", &sealed).await.unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("master key"), "{cause}");
+        assert!(theirs.rotate(&Author::system()).await.is_err());
+        assert!(theirs.seal("a", &secret()).await.is_err());
+        assert_eq!(keys.data_keys().await.unwrap().len(), 1, "it left nothing behind");
+        assert_eq!(opened(&ours, "a", &sealed).await.as_deref(), Some("the secret"));
     }
 
     proptest! {

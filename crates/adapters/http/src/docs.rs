@@ -17,6 +17,8 @@ const PAGE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .route("/openapi.json", web::get().to(document))
+        // Where container probes look.
+        .route("/health", web::get().to(crate::routes::health))
         .route("/redoc", web::get().to(redoc))
         .route("/redoc/redoc.standalone.js", web::get().to(redoc_script))
         .route("/docs", web::get().to(to_swagger_ui))

@@ -33,6 +33,12 @@ impl<'a> Counter<'a> {
         self.count(&who, Kind::General, plan).await
     }
 
+    /// By who asks, who shows a password or a code as well.
+    pub(crate) async fn proof(&self, principal: &Principal) -> Result<(), Problem> {
+        let Principal::User { user_id, .. } = principal else { return Ok(()) };
+        self.count(&format!("user/{user_id}"), Kind::Auth, self.default_plan()).await
+    }
+
     /// By address: who shows nothing that is good.
     pub(crate) async fn stranger(&self, author: &Author) -> Result<(), Problem> {
         self.count(&address(author), Kind::General, self.default_plan()).await

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use muster_audit::ChainKey;
 use muster_migrations::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
@@ -21,6 +21,19 @@ pub enum DatabaseUrl {
     Sqlite(String),
     /// A server: `postgres://…`.
     Postgres(String),
+}
+
+impl DatabaseUrl {
+    /// Whether it is known that there is a database.
+    pub fn is_there(&self) -> bool {
+        match self {
+            Self::Sqlite(url) => url
+                .strip_prefix("sqlite://")
+                .and_then(|rest| rest.split('?').next())
+                .is_some_and(|path| std::path::Path::new(path).exists()),
+            Self::Postgres(_) => false,
+        }
+    }
 }
 
 /// The text is no address of a database that Muster works with.
@@ -80,7 +93,18 @@ impl Database {
     /// When a step fails; the steps before it stay.
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
         let failed = |error| DatabaseError::new("migrating the database", error);
-        Migrator::up(&self.write_connection, None).await.map_err(failed)
+        Migrator::up(&self.write_connection, None).await.map_err(failed)?;
+        let trail = self.trail();
+        self.write(move |transaction| async move { trail.begin(transaction).await }.boxed()).await
+    }
+
+    /// Whether the audit log was written under this key, as far as its head tells: a program that
+    /// was started with another installation's key had better not write to it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_ours(&self) -> Result<bool, DatabaseError> {
+        Ok(self.trail.read_head(&self.readers).await?.1)
     }
 
     /// The connection for schema work, which nothing else may use at the same time.

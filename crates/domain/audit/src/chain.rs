@@ -13,7 +13,7 @@ use crate::Entry;
 pub struct Mac(pub [u8; 32]);
 
 impl Mac {
-    /// What stands before the first entry there ever was.
+    /// What stands before the first entry there ever was. It seals no head.
     pub const NONE: Self = Self([0; 32]);
 
     /// Reads a row's MAC.
@@ -101,6 +101,11 @@ impl ChainKey {
     /// The key that was derived for this use.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// Whether `seal` is of this head.
+    pub fn is_sealed(&self, head: &Head, seal: &Mac) -> bool {
+        self.seal(head).is(seal)
     }
 
     /// The MAC of `entry`, which comes after one whose MAC is `previous`.
@@ -215,7 +220,7 @@ impl<'a> Verifier<'a> {
     /// # Errors
     /// [`Flaw::Head`] when the seal is not of this head.
     pub fn new(key: &'a ChainKey, head: Head, seal: &Mac) -> Result<Self, Broken> {
-        if !key.seal(&head).is(seal) {
+        if !key.is_sealed(&head, seal) {
             return Err(Broken { seq: head.last, flaw: Flaw::Head });
         }
         Ok(Self { key, head, next: head.first, previous: head.before_first })

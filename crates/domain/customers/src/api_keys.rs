@@ -127,7 +127,7 @@ impl ApiKeys {
             return Err(CustomersError::NoKey);
         }
         let name = Name::parse(&format!("download {}", self.clock.now().format("%F %T")))?;
-        let scopes = BTreeSet::from([KeyScope::AgentsWrite]);
+        let scopes = BTreeSet::from([KeyScope::AgentsEnrol]);
         let wish = NewKey { customer_id, name, scopes, allowed: Vec::new(), expires_at: None };
         self.mint(permit, wish, false, None).await
     }

@@ -11,7 +11,7 @@ use crate::user::{Email, InvalidUser, LastAdmin, Password, User, UserChange, Use
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// Nobody registers by themselves here.
-    #[error("registration is closed here; ask an admin for an account")]
+    #[error("registration is closed here; an admin opens it with the setting registration_open")]
     Closed,
     /// Somebody else has that name or address.
     #[error("somebody else has that user name or e-mail address")]
@@ -125,7 +125,7 @@ impl Identity {
     ) -> Result<(), AccountError> {
         let (id, session) = permit.person()?;
         let user = self.ports.users.find(id).await?.ok_or(AccountError::Gone)?;
-        match self.proves(&user, Some(current), None, permit.author()).await {
+        match self.proves(&user, Some(current), None, permit).await {
             Ok(true) => {}
             Err(SignInError::Locked(locked)) => return Err(locked.into()),
             Err(SignInError::Storage(error)) => return Err(error.into()),

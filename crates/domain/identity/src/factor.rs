@@ -67,9 +67,7 @@ impl Identity {
             return Err(FactorError::Present);
         }
         // Who signs in elsewhere has no password to show.
-        if user.password_hash.is_some()
-            && !self.proves(&user, password, None, permit.author()).await?
-        {
+        if user.password_hash.is_some() && !self.proves(&user, password, None, permit).await? {
             return Err(FactorError::Wrong);
         }
         let secret = self.ports.codes.draw();
@@ -83,7 +81,9 @@ impl Identity {
             recovery_codes: std::collections::BTreeSet::new(),
         };
         let (author, now) = (permit.author(), self.ports.clock.now());
-        self.ports.factors.keep_factor(factor, "second_factor.begin", author, now).await?;
+        if !self.ports.factors.keep_factor(factor, "second_factor.begin", author, now).await? {
+            return Err(FactorError::Present);
+        }
         Ok(Enrolment { secret, uri })
     }
 
@@ -103,7 +103,7 @@ impl Identity {
         }
         let (author, now) = (permit.author(), self.ports.clock.now());
         let account = user.id.to_string();
-        self.by_account.begin(&account, now).map_err(Locked)?;
+        self.by_code.begin(&account, now).map_err(Locked)?;
         let factor = self.ports.factors.find_factor(user.id).await?;
         let mut factor = factor.ok_or(FactorError::Absent)?;
         let secret = self.ports.vault.open(&factor_place(user.id), &factor.secret).await?;
@@ -112,11 +112,14 @@ impl Identity {
         if !step.is_some_and(|step| factor.use_step(step)) {
             return Err(FactorError::Wrong);
         }
-        self.by_account.succeeded(&account);
+        self.by_code.succeeded(&account);
         let codes = draw_recovery_codes(&*self.ports.entropy);
         factor.confirmed_at = Some(now);
         factor.recovery_codes = codes.iter().map(Secret::hash).collect();
-        self.ports.factors.keep_factor(factor, "second_factor.confirm", author, now).await?;
+        let action = "second_factor.confirm";
+        if !self.ports.factors.keep_factor(factor, action, author, now).await? {
+            return Err(FactorError::Present);
+        }
         self.looks.forget_all();
         Ok(codes)
     }
@@ -135,7 +138,7 @@ impl Identity {
         if !user.has_second_factor {
             return Err(FactorError::Absent);
         }
-        if !self.proves(&user, None, Some(code), permit.author()).await? {
+        if !self.proves(&user, None, Some(code), permit).await? {
             return Err(FactorError::Wrong);
         }
         let now = self.ports.clock.now();

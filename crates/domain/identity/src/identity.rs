@@ -46,6 +46,10 @@ pub struct Identity {
     /// Failures by account, or by the name that was tried where there is no such account.
     pub(crate) by_account: Attempts,
     pub(crate) by_address: Attempts,
+    /// Wrong passwords of people who are signed in, by session: no stranger can lock them out.
+    pub(crate) by_session: Attempts,
+    /// Wrong codes, by account: a right password forgives none of them.
+    pub(crate) by_code: Attempts,
     pub(crate) looks: Looks,
 }
 
@@ -56,6 +60,8 @@ impl Identity {
             ports,
             by_account: Attempts::new(attempts::ACCOUNT),
             by_address: Attempts::new(attempts::ADDRESS),
+            by_session: Attempts::new(attempts::ACCOUNT),
+            by_code: Attempts::new(attempts::ACCOUNT),
             looks: Looks::default(),
         }
     }

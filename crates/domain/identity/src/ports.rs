@@ -12,7 +12,7 @@ use crate::user::{Email, LastAdmin, User, UserChange, UserStatus, Username};
 /// Why a user could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum UserWriteError {
-    /// Somebody else has that user name or e-mail address.
+    /// Somebody else has that user name or e-mail address, or that account at a provider.
     #[error("somebody else has that user name or e-mail address")]
     Taken,
     /// There would be no admin left.
@@ -103,15 +103,14 @@ pub trait UserRepository: Send + Sync + std::fmt::Debug {
         subject: &str,
     ) -> Result<Option<User>, StorageError>;
 
-    /// Keeps whose account at an identity provider this is.
-    async fn link_sign_on(
+    /// Keeps a new user and whose account at an identity provider they are: both or neither.
+    async fn create_signed_on(
         &self,
-        id: UserId,
+        user: User,
         issuer: &str,
         subject: &str,
         author: &Author,
-        now: Timestamp,
-    ) -> Result<(), StorageError>;
+    ) -> Result<(), UserWriteError>;
 }
 
 /// The sessions. What people do with them is entered in the audit log.
@@ -165,14 +164,15 @@ pub trait SecondFactorRepository: Send + Sync + std::fmt::Debug {
     /// The user's.
     async fn find_factor(&self, user: UserId) -> Result<Option<SecondFactor>, StorageError>;
 
-    /// Keeps a factor in the place of the user's last one.
+    /// Keeps a factor in the place of the user's last one, if it [may take
+    /// it](SecondFactor::may_replace); says whether it did.
     async fn keep_factor(
         &self,
         factor: SecondFactor,
         action: &'static str,
         author: &Author,
         now: Timestamp,
-    ) -> Result<(), StorageError>;
+    ) -> Result<bool, StorageError>;
 
     /// Applies [`SecondFactor::use_step`]; of two callers with the same step one succeeds.
     async fn use_step(&self, user: UserId, step: u64) -> Result<bool, StorageError>;

@@ -24,6 +24,16 @@ pub struct SecondFactor {
 }
 
 impl SecondFactor {
+    /// Whether this factor may take the place of `known`. One that was confirmed only goes when it
+    /// is removed, and only what was begun is confirmed.
+    pub fn may_replace(&self, known: Option<&Self>) -> bool {
+        match known {
+            Some(known) if known.confirmed_at.is_some() => false,
+            Some(known) => self.confirmed_at.is_none() || self.secret == known.secret,
+            None => self.confirmed_at.is_none(),
+        }
+    }
+
     /// Uses the code of a time step; false when that step is over.
     pub fn use_step(&mut self, step: u64) -> bool {
         let fresh = step > self.last_step;
@@ -64,6 +74,24 @@ pub(crate) fn canonical_recovery_code(text: &str) -> Secret {
 mod tests {
     use super::*;
     use muster_kernel::testing::SeededEntropy;
+
+    #[test]
+    fn a_confirmed_factor_is_not_replaced_and_only_what_was_begun_is_confirmed() {
+        let begun = |secret: u8| SecondFactor {
+            user_id: UserId::from_uuid(uuid::Uuid::nil()),
+            secret: Sealed(vec![secret]),
+            confirmed_at: None,
+            last_step: 0,
+            recovery_codes: BTreeSet::new(),
+        };
+        let confirmed =
+            |secret| SecondFactor { confirmed_at: Some(Timestamp::default()), ..begun(secret) };
+        assert!(begun(1).may_replace(None) && begun(2).may_replace(Some(&begun(1))));
+        assert!(confirmed(1).may_replace(Some(&begun(1))));
+        assert!(!confirmed(2).may_replace(Some(&begun(1))) && !confirmed(1).may_replace(None));
+        assert!(!begun(2).may_replace(Some(&confirmed(1))));
+        assert!(!confirmed(1).may_replace(Some(&confirmed(1))));
+    }
 
     #[test]
     fn a_code_is_good_once() {

@@ -182,7 +182,7 @@ impl Identity {
         let wrong = |_| SignInError::WrongCredentials;
         let (user, session) = permit.person().map_err(wrong)?;
         let user = self.ports.users.find(user).await?.ok_or(SignInError::WrongCredentials)?;
-        if !self.proves(&user, password, code, permit.author()).await? {
+        if !self.proves(&user, password, code, permit).await? {
             return Err(SignInError::WrongCredentials);
         }
         self.ports.sessions.confirm(session, self.ports.clock.now()).await?;

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use chrono::TimeDelta;
-use muster_kernel::{Actor, Author, Secret, SessionId, StorageError, Timestamp, TokenKind, UserId};
+use muster_kernel::{
+    Act, Actor, Author, Permit, Secret, SessionId, StorageError, Timestamp, TokenKind, UserId,
+};
 
 use crate::Identity;
 use crate::session::{SESSION_LIFETIME, Session};
@@ -85,29 +87,33 @@ impl Identity {
     pub async fn sign_in(&self, attempt: Attempt) -> Result<SignedIn, SignInError> {
         let now = self.ports.clock.now();
         let address = neighbourhood(attempt.author.address);
-        self.by_address.begin(&address, now).map_err(Locked)?;
+        let from = self.by_address.begin(&address, now).map_err(locked("an address"))?;
         let login: String = attempt.login.trim().chars().take(MAX_LOGIN).collect();
         let user = self.find_by_login(&login.to_lowercase()).await?;
         // By the account, however it is called: a name and an address are one account.
-        let account = user
-            .as_ref()
-            .map_or_else(|| format!("?{}", login.to_lowercase()), |user| user.id.to_string());
-        self.by_account.begin(&account, now).map_err(Locked)?;
+        let account =
+            user.as_ref().map_or_else(|| format!("?{}", login.to_lowercase()), counted_as);
+        self.by_account.begin(&account, now).map_err(locked("an account"))?;
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
         let right = self.ports.passwords.verify(attempt.password, hash).await;
+        let known = user.as_ref().map(|user| user.id.to_string());
         let Some(user) = user.filter(|_| right) else {
+            // Never the name that was typed: people type passwords there.
+            tracing::warn!(user.id = known, "a wrong password");
             return Err(SignInError::WrongCredentials);
         };
         let author = attempt.author.as_actor(actor(&user));
+        self.by_account.succeeded(&account);
         if user.has_second_factor {
-            // Until the code is right as well, the attempt counts as a failure.
-            let code = attempt.code.ok_or(SignInError::CodeRequired)?;
+            let Some(code) = attempt.code else {
+                self.by_address.take_back(&address, from);
+                return Err(SignInError::CodeRequired);
+            };
             if !self.code_is_good(user.id, &code, &author, now).await? {
                 return Err(SignInError::WrongCredentials);
             }
         }
-        self.by_account.succeeded(&account);
-        self.by_address.take_back(&address);
+        self.by_address.take_back(&address, from);
         self.open(user, attempt.user_agent, &author, now).await
     }
 
@@ -142,29 +148,34 @@ impl Identity {
         Ok(SignedIn { user, access_token, refresh_token })
     }
 
-    /// Whether somebody who is signed in knows their password, or has their second factor; a
-    /// failure counts like one at signing in.
-    pub(crate) async fn proves(
+    /// Whether somebody who is signed in knows their password, or has their second factor.
+    pub(crate) async fn proves<A: Act>(
         &self,
         user: &User,
         password: Option<Secret>,
         code: Option<Secret>,
-        author: &Author,
+        permit: &Permit<A>,
     ) -> Result<bool, SignInError> {
         let now = self.ports.clock.now();
-        let account = user.id.to_string();
-        self.by_account.begin(&account, now).map_err(Locked)?;
-        let good = match (password, code) {
+        match (password, code) {
             (Some(password), _) => {
-                self.ports.passwords.verify(password, user.password_hash.clone()).await
+                let (_, session) = permit.person().map_err(|_| SignInError::WrongCredentials)?;
+                let session = session.to_string();
+                self.by_session.begin(&session, now).map_err(locked("a session"))?;
+                let hash = user.password_hash.clone();
+                let good = self.ports.passwords.verify(password, hash).await;
+                if good {
+                    self.by_session.succeeded(&session);
+                } else {
+                    tracing::warn!(user.id = %user.id, "a wrong password in a session");
+                }
+                Ok(good)
             }
-            (None, Some(code)) => self.code_is_good(user.id, &code, author, now).await?,
-            (None, None) => false,
-        };
-        if good {
-            self.by_account.succeeded(&account);
+            (None, Some(code)) => {
+                Ok(self.code_is_good(user.id, &code, permit.author(), now).await?)
+            }
+            (None, None) => Ok(false),
         }
-        Ok(good)
     }
 
     async fn find_by_login(&self, login: &str) -> Result<Option<User>, StorageError> {
@@ -184,6 +195,24 @@ impl Identity {
         code: &Secret,
         author: &Author,
         now: Timestamp,
+    ) -> Result<bool, SignInError> {
+        let account = user.to_string();
+        self.by_code.begin(&account, now).map_err(locked("a second factor"))?;
+        let good = self.uses_code(user, code, author, now).await?;
+        if good {
+            self.by_code.succeeded(&account);
+        } else {
+            tracing::warn!(user.id = account, "a wrong code of a second factor");
+        }
+        Ok(good)
+    }
+
+    async fn uses_code(
+        &self,
+        user: UserId,
+        code: &Secret,
+        author: &Author,
+        now: Timestamp,
     ) -> Result<bool, StorageError> {
         let Some(factor) = self.ports.factors.find_factor(user).await? else { return Ok(false) };
         let place = factor_place(user);
@@ -196,6 +225,20 @@ impl Identity {
         let code = crate::second_factor::canonical_recovery_code(typed).hash();
         self.ports.factors.use_recovery_code(user, code, author, now).await
     }
+}
+
+/// Tells the log that somebody fails too often.
+fn locked(what: &'static str) -> impl FnOnce(TimeDelta) -> SignInError {
+    move |wait| {
+        tracing::warn!(seconds = wait.num_seconds(), "{what} is locked after too many failures");
+        SignInError::Locked(Locked(wait))
+    }
+}
+
+/// Under what the failures with an account count: a new password begins anew.
+fn counted_as(user: &User) -> String {
+    let hash = user.password_hash.as_deref().unwrap_or_default();
+    format!("{}/{}", user.id, hash.get(hash.len().saturating_sub(8)..).unwrap_or_default())
 }
 
 /// What the secret of a second factor is sealed for.

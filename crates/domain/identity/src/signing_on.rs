@@ -23,7 +23,9 @@ pub enum SignOnFailure {
     #[error("this sign-on was not begun here, or too long ago; begin again at /auth/oidc/login")]
     NotBegun,
     /// The provider vouches for somebody whom nobody knows here.
-    #[error("you have no account here; ask an admin for one")]
+    #[error(
+        "you have no account here; an admin lets new ones in with the setting oidc_registers_users"
+    )]
     Unknown,
     /// The provider does not vouch for anybody.
     #[error(transparent)]
@@ -87,7 +89,6 @@ impl Identity {
         author: &Author,
     ) -> Result<User, SignOnFailure> {
         let author = author.as_actor(Actor::Anonymous);
-        let now = self.ports.clock.now();
         let email = who.email.as_deref().filter(|_| who.email_verified);
         let mut user = User {
             email: email.and_then(|text| Email::parse(text).ok()),
@@ -96,10 +97,14 @@ impl Identity {
         };
         let mut names = 1..=NAMES;
         loop {
-            match self.ports.users.create(user.clone(), &author).await {
-                Ok(()) => {
-                    let Identified { issuer, subject, .. } = &who;
-                    self.ports.users.link_sign_on(user.id, issuer, subject, &author, now).await?;
+            let Identified { issuer, subject, .. } = &who;
+            let users = &self.ports.users;
+            match users.create_signed_on(user.clone(), issuer, subject, &author).await {
+                Ok(()) => return Ok(user),
+                // The same person may have come back in two windows.
+                Err(UserWriteError::Taken)
+                    if let Some(user) = users.find_by_sign_on(issuer, subject).await? =>
+                {
                     return Ok(user);
                 }
                 // First without the address, which may be what is taken, then with other names.

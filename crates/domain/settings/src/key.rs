@@ -9,6 +9,9 @@ use uuid::Uuid;
 pub enum Kind {
     /// Text of at most this many characters.
     Text(usize),
+    /// The address of a service of at most this many characters, or nothing: `https://…`, or
+    /// `http://` on this machine.
+    Address(usize),
     /// A whole number from the first to the second.
     Number(u64, u64),
     /// `true` or `false`.
@@ -18,6 +21,9 @@ pub enum Kind {
     /// A secret of at most this many characters, never shown again.
     Secret(usize),
 }
+
+/// What stands for a secret that is set, and written back leaves it as it is.
+pub const MASK: &str = "********";
 
 /// A value that a setting does not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,8 +89,9 @@ settings! {
     RateLimits = 4, "rate_limits", Kind::Boolean, "true";
     /// For how many days audit entries are kept; 0 for ever.
     AuditRetentionDays = 5, "audit_retention_days", Kind::Number(0, 36_500), "0";
-    /// Single sign-on: the address of the provider (its issuer), without a slash at its end.
-    OidcIssuer = 6, "oidc_issuer", Kind::Text(500), "";
+    /// Single sign-on: the provider's issuer, to the letter as its discovery document has it, with
+    /// the slash at its end if there is one.
+    OidcIssuer = 6, "oidc_issuer", Kind::Address(500), "";
     /// Single sign-on: the client id that the provider gave Muster.
     OidcClientId = 7, "oidc_client_id", Kind::Text(500), "";
     /// Single sign-on: the client secret that the provider gave Muster.
@@ -131,6 +138,14 @@ impl Key {
                 .filter(|text| choices.contains(text))
                 .map(ToOwned::to_owned)
                 .ok_or_else(|| refuse(format!("one of {} is expected", choices.join(", ")))),
+            (Kind::Address(most), value) => value
+                .as_str()
+                .map(str::trim)
+                .filter(|text| text.len() <= most && (text.is_empty() || is_address(text)))
+                .map(ToOwned::to_owned)
+                .ok_or_else(|| {
+                    refuse("an address that begins with https:// is expected (http:// is for this machine's own)".into())
+                }),
             (Kind::Text(most) | Kind::Secret(most), value) => value
                 .as_str()
                 .map(str::trim)
@@ -145,10 +160,21 @@ impl Key {
         match self.kind() {
             Kind::Boolean => Some(json!(text == "true")),
             Kind::Number(..) => Some(json!(text.parse::<u64>().unwrap_or(0))),
-            Kind::Choice(_) | Kind::Text(_) => Some(json!(text)),
+            Kind::Choice(_) | Kind::Text(_) | Kind::Address(_) => Some(json!(text)),
             Kind::Secret(_) => None,
         }
     }
+}
+
+/// Whether nobody on the way to it can read or change what is said.
+fn is_address(text: &str) -> bool {
+    let clean = !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    let host = |rest: &str| rest.split(['/', ':', '?', '#']).next().unwrap_or_default().to_owned();
+    let here = |rest: &str| {
+        ["127.0.0.1", "localhost"].contains(&host(rest).as_str()) || rest.starts_with("[::1]")
+    };
+    let far = text.strip_prefix("https://").is_some_and(|rest| !host(rest).is_empty());
+    clean && (far || text.strip_prefix("http://").is_some_and(here))
 }
 
 /// A setting and what it is, for the audit log.

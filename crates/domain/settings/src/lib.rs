@@ -12,7 +12,7 @@ mod rotation;
 pub mod testing;
 mod usecase;
 
-pub use key::{InvalidSetting, Key, Kind};
+pub use key::{InvalidSetting, Key, Kind, MASK};
 pub use ports::{
     DataKeyRepository, KeyRing, SealedRows, SettingChange, SettingRepository, SettingRow, Stored,
     WrappedKey,

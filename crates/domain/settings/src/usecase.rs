@@ -7,7 +7,7 @@ use muster_kernel::{Clock, Deed, Permit, Secret, StorageError, Timestamp, Vault,
 use parking_lot::RwLock;
 use serde_json::Value;
 
-use crate::key::{InvalidSetting, Kept, Key};
+use crate::key::{InvalidSetting, Kept, Key, MASK};
 use crate::ports::{SettingChange, SettingRepository, SettingRow, Stored};
 
 /// Why something could not be done with settings.
@@ -112,7 +112,8 @@ impl Settings {
         Shown { key, value: key.show(&self.text(key)), set_at }
     }
 
-    /// Changes settings, all of them or none; it takes effect at once.
+    /// Changes settings, all of them or none; it takes effect at once. A secret's [`MASK`] leaves
+    /// it as it is, and nothing removes it.
     ///
     /// # Errors
     /// [`SettingsError::Unknown`], [`SettingsError::Invalid`].
@@ -125,6 +126,13 @@ impl Settings {
         for (name, value) in values {
             let key = known(name)?;
             let text = key.check(value)?;
+            if key.is_secret() && text == MASK {
+                continue;
+            }
+            if key.is_secret() && text.is_empty() {
+                changes.push(SettingChange { key, value: None, deed: self.deed(key, None) });
+                continue;
+            }
             let deed = self.deed(key, Some(&text));
             let value = if key.is_secret() {
                 let secret = Secret::from_text(text);

@@ -76,7 +76,7 @@ actions! {
     ReadCustomers: VIEWER, [], false;
     /// See the customer that one's own key is of.
     ReadOwnCustomer:
-        None, [AgentsRead, AgentsWrite, CommandsRun, ScriptsRead, ScriptsWrite, ProfilesApply],
+        None, [AgentsRead, AgentsWrite, AgentsEnrol, CommandsRun, ScriptsRead, ScriptsWrite, ProfilesApply],
         false;
     /// Create, change and remove customers.
     ManageCustomers: ADMIN, [], false;
@@ -95,7 +95,7 @@ actions! {
     /// Remove agents for ever.
     DeleteAgents: OPERATOR, [AgentsWrite], false;
     /// Let machines in.
-    EnrolAgents: None, [AgentsWrite], false;
+    EnrolAgents: None, [AgentsWrite, AgentsEnrol], false;
     /// See commands and their output.
     ReadCommands: VIEWER, [AgentsRead, CommandsRun], false;
     /// Run and cancel commands.

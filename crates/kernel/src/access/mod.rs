@@ -51,6 +51,8 @@ pub enum KeyScope {
     AgentsRead,
     /// Enrol, change and remove agents.
     AgentsWrite,
+    /// Enrol agents, and nothing else.
+    AgentsEnrol,
     /// Run and cancel commands, and see them.
     CommandsRun,
     /// See scripts.
@@ -66,6 +68,7 @@ impl KeyScope {
     pub const ALL: &[Self] = &[
         Self::AgentsRead,
         Self::AgentsWrite,
+        Self::AgentsEnrol,
         Self::CommandsRun,
         Self::ScriptsRead,
         Self::ScriptsWrite,
@@ -77,6 +80,7 @@ impl KeyScope {
         match self {
             Self::AgentsRead => "agents:read",
             Self::AgentsWrite => "agents:write",
+            Self::AgentsEnrol => "agents:enrol",
             Self::CommandsRun => "commands:run",
             Self::ScriptsRead => "scripts:read",
             Self::ScriptsWrite => "scripts:write",
@@ -181,7 +185,7 @@ pub enum Denied {
     #[error("there is no such thing, or it is not yours")]
     NotFound,
     /// The person has to show their password or second factor again.
-    #[error("this needs your password or second factor again: POST /auth/confirm, then repeat")]
+    #[error("this needs your password or second factor again: POST /auth/confirm, or sign in anew")]
     Unconfirmed,
     /// The person has to set up a second factor before anything else.
     #[error("an admin requires a second factor: set one up with POST /auth/totp")]

@@ -5,17 +5,17 @@ use std::ops::Deref;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, AUTHORIZATION, ORIGIN};
 use actix_web::{FromRequest, HttpRequest, web};
 use muster_agents::Credential as Admission;
 use muster_identity::SessionError;
 use muster_kernel::{
-    Act, Author, Permit, Principal, ProblemCode, Secret, SessionId, TokenKind, act,
+    Act, Author, CustomerId, Permit, Principal, ProblemCode, Secret, SessionId, TokenKind, act,
 };
 
 use super::source::author;
 use crate::limits::Counter;
+use crate::routes::check_parameters;
 use crate::{AppState, Problem};
 
 /// What somebody proved who they are with. It can be asked again whether it is still good.
@@ -36,7 +36,10 @@ impl Credential {
             Self::Ticket(session) => state.identity.still(*session).await,
             Self::ApiKey(secret) => {
                 let principal = state.api_keys.authenticate(secret, author.address).await?;
-                principal.ok_or(SessionError::Invalid)
+                Ok(principal.ok_or_else(|| {
+                    let detail = "the key is unknown, revoked, expired, or not good from here";
+                    Problem::new(ProblemCode::Unauthenticated, detail)
+                })?)
             }
             Self::AgentToken(token) => {
                 let agent = state.agent_tokens.find(token.hash()).await?;
@@ -70,11 +73,15 @@ impl Caller {
         &self.principal
     }
 
-    async fn of(request: &HttpRequest, state: &AppState) -> Result<Self, Problem> {
+    async fn of(
+        request: &HttpRequest,
+        state: &AppState,
+        tickets: Tickets,
+    ) -> Result<Self, Problem> {
         let author = author(request, state);
         let counter = Counter::new(request, state);
         let proved = async {
-            let credential = credential(request, state).await?;
+            let credential = credential(request, state, tickets).await?;
             let principal = credential.principal(state, &author).await?;
             Ok::<_, Problem>((credential, principal))
         };
@@ -91,6 +98,13 @@ impl Caller {
     }
 }
 
+/// Whether a route opens to tickets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tickets {
+    Taken,
+    Refused,
+}
+
 /// The permission to do `A`: who asks is proved and allowed before anything else is looked at, the
 /// body included.
 #[derive(Debug, Clone)]
@@ -99,12 +113,43 @@ pub(crate) struct May<A> {
     caller: Caller,
 }
 
+/// The same on a route that opens to tickets as well: one that answers with an event stream.
+#[derive(Debug, Clone)]
+pub(crate) struct MayListen<A>(pub(crate) May<A>);
+
 impl<A: Act> May<A> {
-    /// Whether it is still so: what goes on for long asks again and again.
-    pub(crate) async fn still(&self, state: &AppState) -> Result<(), Problem> {
+    async fn of(request: &HttpRequest, tickets: Tickets) -> Result<Self, Problem> {
+        let caller = Caller::of(request, &*state_of(request)?, tickets).await?;
+        let permit = caller.may()?;
+        check_parameters(request)?;
+        Ok(Self { permit, caller })
+    }
+
+    /// The permission as it is now, which may be another or none: what goes on for long asks again
+    /// and again.
+    pub(crate) async fn still(&self, state: &AppState) -> Result<Permit<A>, Problem> {
         let Caller { credential, author, .. } = &self.caller;
         let principal = credential.principal(state, author).await?;
-        Ok(Permit::<A>::ask(principal, author).map(|_| ())?)
+        Ok(Permit::ask(principal, author)?)
+    }
+
+    /// The same for what is about `customer`, and from now on goes by what is allowed now.
+    pub(crate) async fn renew(
+        &mut self,
+        state: &AppState,
+        customer: CustomerId,
+    ) -> Result<(), Problem> {
+        self.permit = self.still(state).await?;
+        Ok(self.permit.of(customer)?)
+    }
+
+    /// Counts a request that shows a password or a code.
+    pub(crate) async fn count_proof(
+        &self,
+        request: &HttpRequest,
+        state: &AppState,
+    ) -> Result<(), Problem> {
+        Counter::new(request, state).proof(&self.caller.principal).await
     }
 }
 
@@ -132,9 +177,13 @@ fn bearer(request: &HttpRequest) -> Option<Secret> {
     (TokenKind::of(key.expose()) == Some(TokenKind::ApiKey)).then_some(key)
 }
 
-async fn credential(request: &HttpRequest, state: &AppState) -> Result<Credential, Problem> {
+async fn credential(
+    request: &HttpRequest,
+    state: &AppState,
+    tickets: Tickets,
+) -> Result<Credential, Problem> {
     let Some(token) = bearer(request) else {
-        let ticket = ticket(request).ok_or_else(unauthenticated)?;
+        let ticket = ticket(request, tickets).ok_or_else(unauthenticated)?;
         check_origin(request, state)?;
         let session = state.identity.redeem_ticket(&ticket).await;
         return session.map(Credential::Ticket).map_err(|error| match error {
@@ -154,14 +203,19 @@ async fn credential(request: &HttpRequest, state: &AppState) -> Result<Credentia
 
 /// The ticket in the address, where a page can send no header: of an event stream, and nowhere
 /// else.
-fn ticket(request: &HttpRequest) -> Option<Secret> {
-    let accept = request.headers().get(ACCEPT)?.to_str().ok()?;
-    if request.method() != Method::GET || !accept.contains("text/event-stream") {
+fn ticket(request: &HttpRequest, tickets: Tickets) -> Option<Secret> {
+    if tickets == Tickets::Refused || !wants_events(request) {
         return None;
     }
     let mut pairs = form_urlencoded::parse(request.query_string().as_bytes());
     let ticket = pairs.find(|(name, _)| name == "ticket").map(|(_, value)| value.into_owned())?;
     (TokenKind::of(&ticket) == Some(TokenKind::Ticket)).then(|| Secret::from_text(ticket))
+}
+
+/// Whether an event stream is asked for.
+pub(crate) fn wants_events(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/event-stream"))
 }
 
 /// That no page from elsewhere opens this.
@@ -187,7 +241,7 @@ impl FromRequest for Caller {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { Self::of(&request, &*state_of(&request)?).await })
+        Box::pin(async move { Self::of(&request, &*state_of(&request)?, Tickets::Refused).await })
     }
 }
 
@@ -197,10 +251,17 @@ impl<A: Act> FromRequest for May<A> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move {
-            let caller = Caller::of(&request, &*state_of(&request)?).await?;
-            Ok(Self { permit: caller.may()?, caller })
-        })
+        Box::pin(async move { Self::of(&request, Tickets::Refused).await })
+    }
+}
+
+impl<A: Act> FromRequest for MayListen<A> {
+    type Error = Problem;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { May::of(&request, Tickets::Taken).await.map(Self) })
     }
 }
 
@@ -224,8 +285,9 @@ impl FromRequest for Enroller {
                     Counter::new(&request, &state).stranger(&author).await?;
                     Ok(Self(Admission::Token(token, author)))
                 }
-                (Some(_), Some(TokenKind::ApiKey)) => {
-                    let caller = Caller::of(&request, &state).await?;
+                // Who is known and lets no machines in is told so.
+                (Some(_), None | Some(TokenKind::ApiKey | TokenKind::Agent)) => {
+                    let caller = Caller::of(&request, &state, Tickets::Refused).await?;
                     Ok(Self(Admission::Key(caller.may::<act::EnrolAgents>()?)))
                 }
                 _ => {

@@ -67,6 +67,12 @@ pub(crate) struct ListAnswer<T> {
 }
 
 impl<T> ListAnswer<T> {
+    /// A list that is answered as a whole.
+    pub(crate) fn whole(items: Vec<T>) -> Self {
+        let total = u64::try_from(items.len()).unwrap_or(u64::MAX);
+        Self { items, next_cursor: None, total }
+    }
+
     pub(crate) fn of<U>(page: Page<U>, change: impl FnMut(U) -> T) -> Self {
         let page = page.map(change);
         Self {

@@ -7,9 +7,9 @@ mod list;
 mod path;
 mod source;
 
-pub(crate) use caller::{Caller, Enroller, May};
+pub(crate) use caller::{Caller, Enroller, May, MayListen, wants_events};
 pub(crate) use idempotency::IdempotencyKey;
-pub(crate) use json::{Body, Json};
+pub(crate) use json::{Body, Json, null_as_default};
 pub(crate) use list::{ListAnswer, PageQuery, Query};
 pub(crate) use path::Id;
 pub(crate) use source::Stranger;

@@ -1,7 +1,7 @@
 //! From where a request comes.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
@@ -24,12 +24,14 @@ pub(crate) fn author(request: &HttpRequest, state: &AppState) -> Author {
 }
 
 /// The address of whoever asks. What a proxy says of it counts as far as every proxy on the way
-/// back to us is trusted: the rest of the header anybody could have written.
+/// back to us is trusted: the rest of the header anybody could have written. `None` when a trusted
+/// proxy says something that is no address.
 pub fn client_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip().to_canonical();
     let headers = request.headers().get_all("x-forwarded-for");
-    let told: Vec<_> = headers.filter_map(|header| header.to_str().ok()).collect();
-    Some(behind_proxies(peer, &told, trusted))
+    let told: Vec<_> =
+        headers.map(|header| String::from_utf8_lossy(header.as_bytes()).into_owned()).collect();
+    behind_proxies(peer, &told, trusted)
 }
 
 /// Reads a network, or an address, which is the network of itself.
@@ -38,19 +40,22 @@ pub fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
-fn behind_proxies(peer: IpAddr, told: &[&str], trusted: &[IpNet]) -> IpAddr {
+fn behind_proxies(peer: IpAddr, told: &[String], trusted: &[IpNet]) -> Option<IpAddr> {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let mut address = peer;
     for text in told.iter().rev().flat_map(|header| header.rsplit(',')) {
         if !is_trusted(address) {
             break;
         }
-        match text.trim().parse::<IpAddr>() {
-            Ok(before) => address = before.to_canonical(),
-            Err(_) => break,
-        }
+        address = one_address(text.trim())?.to_canonical();
     }
-    address
+    Some(address)
+}
+
+/// An address, which some proxies tell with its port.
+fn one_address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse().ok().or_else(with_port)
 }
 
 /// Somebody who asks a route that takes a password or a refresh token: such requests are counted
@@ -91,7 +96,9 @@ mod tests {
         let trusted: Vec<IpNet> =
             ["10.0.0.0/8", "fd00::/8"].map(|net| network(net).unwrap()).into();
         let client = |peer: &str, told: &[&str]| {
-            behind_proxies(peer.parse().unwrap(), told, &trusted).to_string()
+            let told: Vec<_> = told.iter().map(|text| (*text).to_owned()).collect();
+            let address = behind_proxies(peer.parse().unwrap(), &told, &trusted);
+            address.map_or_else(|| "nowhere".to_owned(), |address| address.to_string())
         };
         assert_eq!(client("203.0.113.5", &["198.51.100.1"]), "203.0.113.5", "anybody says that");
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
@@ -99,7 +106,11 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["1.1.1.1", "198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("fd00::1", &["2001:db8::7"]), "2001:db8::7");
         assert_eq!(client("10.0.0.1", &["::ffff:198.51.100.1"]), "198.51.100.1");
-        assert_eq!(client("10.0.0.1", &["unknown, 10.0.0.3"]), "10.0.0.3");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1:5678"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::7]:5678"]), "2001:db8::7");
+        assert_eq!(client("10.0.0.1", &["\u{fffd}, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["unknown, 10.0.0.3"]), "nowhere");
+        assert_eq!(client("10.0.0.1", &["\u{fffd}"]), "nowhere");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
     }
 }

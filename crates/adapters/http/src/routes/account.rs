@@ -1,6 +1,6 @@
 //! One's own account: profile, password, second factor.
 
-use actix_web::{HttpResponse, Responder, web};
+use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use muster_identity::{
     AccountError, Email, FactorError, InvalidUser, Password, ProfileChange, full_name,
 };
@@ -108,8 +108,10 @@ pub(crate) struct PasswordRequest {
 pub(crate) async fn change_password(
     state: web::Data<AppState>,
     permit: May<act::SecureOwnAccount>,
+    request: HttpRequest,
     body: Json<PasswordRequest>,
 ) -> Result<impl Responder, Problem> {
+    permit.count_proof(&request, &state).await?;
     let body = body.value().await?;
     let new = Password::parse(Secret::from_text(body.new_password))
         .map_err(|error| Problem::invalid("/new_password", error.rule))?;
@@ -148,8 +150,10 @@ pub(crate) struct FactorAnswer {
 pub(crate) async fn begin_second_factor(
     state: web::Data<AppState>,
     permit: May<act::SecureOwnAccount>,
+    request: HttpRequest,
     body: Json<BeginRequest>,
 ) -> Result<impl Responder, Problem> {
+    permit.count_proof(&request, &state).await?;
     let password = body.value().await?.password.map(Secret::from_text);
     let begun = state.identity.begin_second_factor(&permit, password).await?;
     Ok(web::Json(FactorAnswer {
@@ -185,8 +189,10 @@ pub(crate) struct RecoveryAnswer {
 pub(crate) async fn confirm_second_factor(
     state: web::Data<AppState>,
     permit: May<act::SecureOwnAccount>,
+    request: HttpRequest,
     body: Json<CodeRequest>,
 ) -> Result<impl Responder, Problem> {
+    permit.count_proof(&request, &state).await?;
     let code = Secret::from_text(body.value().await?.code);
     let codes = state.identity.confirm_second_factor(&permit, &code).await?;
     let recovery_codes = codes.iter().map(|code| code.expose().to_owned()).collect();
@@ -206,8 +212,10 @@ pub(crate) async fn confirm_second_factor(
 pub(crate) async fn remove_second_factor(
     state: web::Data<AppState>,
     permit: May<act::SecureOwnAccount>,
+    request: HttpRequest,
     body: Json<CodeRequest>,
 ) -> Result<impl Responder, Problem> {
+    permit.count_proof(&request, &state).await?;
     let code = Secret::from_text(body.value().await?.code);
     state.identity.remove_second_factor(&permit, code).await?;
     Ok(HttpResponse::NoContent())

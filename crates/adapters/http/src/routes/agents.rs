@@ -57,6 +57,7 @@ pub(crate) struct AgentQuery {
     status: Option<StatusParameter>,
     #[param(inline)]
     os_type: Option<OsTypeParameter>,
+    #[serde(alias = "customer_uuid")]
     customer_id: Option<Uuid>,
     /// Only those with this tag.
     tag: Option<String>,

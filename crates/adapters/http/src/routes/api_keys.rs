@@ -24,6 +24,8 @@ pub(crate) enum ScopeParameter {
     AgentsRead,
     #[serde(rename = "agents:write")]
     AgentsWrite,
+    #[serde(rename = "agents:enrol")]
+    AgentsEnrol,
     #[serde(rename = "commands:run")]
     CommandsRun,
     #[serde(rename = "scripts:read")]
@@ -39,6 +41,7 @@ impl From<ScopeParameter> for KeyScope {
         match scope {
             ScopeParameter::AgentsRead => Self::AgentsRead,
             ScopeParameter::AgentsWrite => Self::AgentsWrite,
+            ScopeParameter::AgentsEnrol => Self::AgentsEnrol,
             ScopeParameter::CommandsRun => Self::CommandsRun,
             ScopeParameter::ScriptsRead => Self::ScriptsRead,
             ScopeParameter::ScriptsWrite => Self::ScriptsWrite,
@@ -56,7 +59,7 @@ pub(crate) struct KeyRequest {
     #[schema(inline)]
     scopes: BTreeSet<ScopeParameter>,
     /// Networks and addresses from which it may be used; from everywhere when there are none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
     #[schema(example = json!(["203.0.113.0/24", "2001:db8::1"]))]
     allowed_networks: Vec<String>,
     /// From this instant on it opens nothing.
@@ -255,7 +258,8 @@ pub(crate) async fn revoke_default(
     id: Id<CustomerId>,
 ) -> Result<impl Responder, Problem> {
     state.api_keys.revoke_default(&permit, id.get()?).await?;
-    let message = "API key revoked successfully";
+    let message = "API key revoked successfully; keys in downloaded files are revoked one by one, \
+         see api-keys";
     Ok(web::Json(RevokedAnswer { customer_uuid: id.get()?.as_uuid(), message }))
 }
 

@@ -4,7 +4,7 @@ use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, ContentEnco
 use actix_web::{HttpResponse, Responder, web};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use muster_audit::{AuditError, AuditFilter, Entry, Link};
 use muster_kernel::{CustomerId, act};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ use uuid::Uuid;
 
 use crate::extract::{ListAnswer, May, PageQuery, Query};
 use crate::{AppState, Problem};
+
+/// After how many entries it is looked whether whoever exports them still may.
+const LOOK_AFTER: usize = 1000;
 
 impl From<AuditError> for Problem {
     fn from(error: AuditError) -> Self {
@@ -35,6 +38,7 @@ pub(crate) struct AuditQuery {
     /// Only what was done to this thing.
     resource_id: Option<Uuid>,
     /// Only what was done to things of this customer.
+    #[serde(alias = "customer_uuid")]
     customer_id: Option<Uuid>,
     /// Only what was done at this instant or later.
     from: Option<DateTime<Utc>>,
@@ -77,10 +81,10 @@ pub(crate) struct EntryAnswer {
     action: String,
     resource: ResourceAnswer,
     /// What was another before.
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = super::settings::any_value)]
     before: Option<Value>,
     /// What is another now, or more about it.
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = super::settings::any_value)]
     after: Option<Value>,
 }
 
@@ -211,10 +215,21 @@ pub(crate) async fn export(
     permit: May<act::ReadAudit>,
 ) -> Result<impl Responder, Problem> {
     let links = state.audit.export(&permit).await?;
-    let body = links.map(|link| written(link.map_err(Problem::from)?));
+    let body = links.chunks(LOOK_AFTER).then(move |links| {
+        let (permit, state) = (permit.clone(), state.clone());
+        async move {
+            // A long export ends with the session that asked for it.
+            let may = permit.still(&state).await.map(|_| ());
+            let body = links.into_iter().map(|link| written(link.map_err(Problem::from)?));
+            stream::iter(match may {
+                Ok(()) => body.collect::<Vec<_>>(),
+                Err(problem) => vec![Err(problem)],
+            })
+        }
+    });
     Ok(HttpResponse::Ok()
         .content_type("application/jsonl")
         .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"audit.jsonl\""))
         .insert_header((CONTENT_ENCODING, ContentEncoding::Identity))
-        .streaming(body))
+        .streaming(body.flatten()))
 }

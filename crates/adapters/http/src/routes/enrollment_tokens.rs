@@ -26,7 +26,7 @@ pub(crate) struct TokenRequest {
     #[serde(default = "one")]
     max_uses: Option<u32>,
     /// Tags that every machine gets that it lets in.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
     tags: Vec<String>,
 }
 

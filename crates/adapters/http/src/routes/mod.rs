@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod commands;
 mod customers;
+mod described;
 mod enrollment_tokens;
 mod oidc;
 mod own_customer;
@@ -23,6 +24,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::{Modify, OpenApi};
 
 use crate::Problem;
+pub(crate) use described::check_parameters;
+pub(crate) use system::health;
 
 /// Makes, of one table, the function that mounts it and the list that tests compare with the
 /// document. A path that begins like another with an id in its place stands before it.
@@ -34,7 +37,8 @@ macro_rules! routes {
         /// Mounts every route.
         pub(crate) fn configure(config: &mut web::ServiceConfig) {
             $(config.service(
-                web::resource($path)
+                // Some clients end every path with a slash.
+                web::resource([$path, concat!($path, "/")])
                     $(.route(web::$method().to($handler)))+
                     .default_service(web::to(async || {
                         method_not_allowed(&[$(stringify!($method)),+])
@@ -100,6 +104,7 @@ routes! {
     "/agents/{id}/command" { post => commands::give::run }
     "/agents/{id}/commands" { get => commands::read::of_agent, post => commands::give::queue }
     "/agents/{id}/tasks" { get => commands::read::of_agent }
+    "/agents/{id}/tasks/{command_id}" { get => commands::read::one_of_agent }
     "/agents/{id}/commands/{command_id}" { get => commands::read::one_of_agent }
     "/devices" { get => agents::list }
     "/devices/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
@@ -128,6 +133,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("/agent/register", "/agents/register"),
     ("/agents/connected", "/agents/online"),
     ("/agents/{id}/tasks", "/agents/{id}/commands"),
+    ("/agents/{id}/tasks/{command_id}", "/agents/{id}/commands/{command_id}"),
     ("/commands/agent/{id}/execute", "/agents/{id}/command"),
     ("/commands/agent/{id}/execute/async", "/agents/{id}/commands"),
     ("/commands/agent/{id}/result/{command_id}", "/agents/{id}/commands/{command_id}"),
@@ -215,6 +221,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             None => drop(document.paths.paths.insert((*alias).to_owned(), item)),
         }
     }
+    described::describe_problems(&mut document);
     document
 }
 

@@ -17,8 +17,12 @@ use crate::{AppState, Problem};
 
 /// Remembers in the browser what it was sent away with.
 const COOKIE: &str = "muster_sign_on";
-/// Only where it is needed: it goes with no other request.
-const PATH: &str = "/api/v1/auth/oidc";
+/// The same under TLS: browsers take it from this very host only.
+const HOST_COOKIE: &str = "__Host-muster_sign_on";
+
+fn cookie_name(state: &AppState) -> &'static str {
+    if state.web.is_https() { HOST_COOKIE } else { COOKIE }
+}
 
 impl From<SignOnFailure> for Problem {
     fn from(error: SignOnFailure) -> Self {
@@ -49,8 +53,8 @@ impl From<SignOnFailure> for Problem {
 }
 
 fn cookie(state: &AppState, value: String, lives: Duration) -> Cookie<'static> {
-    Cookie::build(COOKIE, value)
-        .path(PATH)
+    Cookie::build(cookie_name(state), value)
+        .path("/")
         .max_age(lives)
         .http_only(true)
         // It has to come along when the provider sends the browser back.
@@ -113,7 +117,7 @@ pub(crate) async fn callback(
         let detail = format!("the identity provider says: {error}");
         return Err(Problem::new(ProblemCode::SignOnFailed, detail));
     }
-    let brought = request.cookie(COOKIE);
+    let brought = request.cookie(cookie_name(&state));
     let brought = brought.and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie.value()).ok());
     let (Some(code), Some(returned), Some(brought)) = (code, returned, brought) else {
         return Err(SignOnFailure::NotBegun.into());

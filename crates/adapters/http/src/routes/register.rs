@@ -25,9 +25,9 @@ pub(crate) struct RegisterRequest {
     os: Option<String>,
     /// The version of the agent program.
     version: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
     capabilities: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
     tags: Vec<String>,
     /// What tells this machine from others with the same host name.
     machine_id: Option<String>,

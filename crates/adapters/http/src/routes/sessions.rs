@@ -1,6 +1,6 @@
 //! Signed-in devices, and what proves anew who sits there.
 
-use actix_web::{HttpResponse, Responder, web};
+use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
 use muster_identity::{CONFIRMED_FOR, Session, TICKET_LIFETIME};
 use muster_kernel::{Secret, SessionId, act};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::extract::{Id, Json, May, Query};
+use crate::extract::{Id, Json, ListAnswer, May, Query};
 use crate::{AppState, Problem};
 
 /// A signed-in device.
@@ -42,16 +42,10 @@ impl SessionAnswer {
     }
 }
 
-/// The asker's sessions.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct SessionList {
-    items: Vec<SessionAnswer>,
-}
-
 /// My signed-in devices, the newest first.
 #[utoipa::path(
     get, path = "/auth/sessions", tag = "auth", operation_id = "list_sessions",
-    responses((status = 200, body = SessionList)),
+    responses((status = 200, body = ListAnswer<SessionAnswer>)),
 )]
 pub(crate) async fn list(
     state: web::Data<AppState>,
@@ -60,7 +54,7 @@ pub(crate) async fn list(
     let (_, asking) = permit.person()?;
     let sessions = state.identity.sessions(&permit).await?;
     let items = sessions.into_iter().map(|session| SessionAnswer::of(session, asking)).collect();
-    Ok(web::Json(SessionList { items }))
+    Ok(web::Json(ListAnswer::whole(items)))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -128,15 +122,21 @@ pub(crate) struct ConfirmedAnswer {
     responses(
         (status = 200, body = ConfirmedAnswer),
         (status = 401, description = "`INVALID_CREDENTIALS`"),
+        (status = 422, description = "neither password nor totp_code"),
         (status = 429, description = "locked after too many failures"),
     ),
 )]
 pub(crate) async fn confirm(
     state: web::Data<AppState>,
     permit: May<act::UseOwnAccount>,
+    request: HttpRequest,
     body: Json<ConfirmRequest>,
 ) -> Result<impl Responder, Problem> {
+    permit.count_proof(&request, &state).await?;
     let ConfirmRequest { password, totp_code } = body.value().await?;
+    if password.is_none() && totp_code.is_none() {
+        return Err(Problem::invalid("/password", "password or totp_code is expected"));
+    }
     let (password, code) = (password.map(Secret::from_text), totp_code.map(Secret::from_text));
     state.identity.confirm(&permit, password, code).await?;
     Ok(web::Json(ConfirmedAnswer { expires_in: CONFIRMED_FOR.num_seconds() }))

@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
 use muster_kernel::{ProblemCode, act};
-use muster_settings::{Kind, SettingsError, Shown};
+use muster_settings::{Kind, MASK, SettingsError, Shown};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType};
 
-use crate::extract::{Json, May};
+use crate::extract::{Json, ListAnswer, May};
 use crate::{AppState, Problem};
-
-/// What stands for a secret that is set.
-const MASK: &str = "********";
 
 impl From<SettingsError> for Problem {
     fn from(error: SettingsError) -> Self {
@@ -26,6 +24,11 @@ impl From<SettingsError> for Problem {
             SettingsError::Storage(error) => error.into(),
         }
     }
+}
+
+/// A value of whichever type.
+pub(super) fn any_value() -> Schema {
+    Schema::Object(ObjectBuilder::new().schema_type(SchemaType::AnyValue).build())
 }
 
 /// A setting.
@@ -41,7 +44,7 @@ pub(crate) struct SettingAnswer {
     #[serde(skip_serializing_if = "<[&str]>::is_empty")]
     choices: &'static [&'static str],
     /// What it is; a secret that is set is masked, one that is not is null.
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = any_value)]
     value: Value,
     /// Since when it is not what it was at first; null while it is.
     set_at: Option<DateTime<Utc>>,
@@ -50,7 +53,7 @@ pub(crate) struct SettingAnswer {
 impl From<Shown> for SettingAnswer {
     fn from(shown: Shown) -> Self {
         let (kind, choices): (_, &'static [&'static str]) = match shown.key.kind() {
-            Kind::Text(_) => ("text", &[]),
+            Kind::Text(_) | Kind::Address(_) => ("text", &[]),
             Kind::Number(..) => ("number", &[]),
             Kind::Boolean => ("boolean", &[]),
             Kind::Choice(choices) => ("choice", choices),
@@ -68,23 +71,17 @@ impl From<Shown> for SettingAnswer {
     }
 }
 
-/// Every setting.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct SettingList {
-    items: Vec<SettingAnswer>,
-}
-
 /// Every setting, the secret ones masked.
 #[utoipa::path(
     get, path = "/settings", tag = "settings", operation_id = "list_settings",
-    responses((status = 200, body = SettingList)),
+    responses((status = 200, body = ListAnswer<SettingAnswer>)),
 )]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     permit: May<act::ReadSettings>,
 ) -> Result<impl Responder, Problem> {
-    let items = state.settings.list(&permit).into_iter().map(Into::into).collect();
-    Ok(web::Json(SettingList { items }))
+    let items = state.settings.list(&permit).into_iter().map(SettingAnswer::from).collect();
+    Ok(web::Json(ListAnswer::whole(items)))
 }
 
 /// Change settings by their names, all of them or none. It takes effect at once here, and within
@@ -92,7 +89,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     put, path = "/settings", tag = "settings", operation_id = "update_settings",
     request_body(content = Object, example = json!({ "registration_open": false })),
-    responses((status = 200, body = SettingList), (status = 404, description = "no such setting")),
+    responses((status = 200, body = ListAnswer<SettingAnswer>), (status = 404, description = "no such setting")),
 )]
 pub(crate) async fn update(
     state: web::Data<AppState>,
@@ -102,15 +99,15 @@ pub(crate) async fn update(
 ) -> Result<impl Responder, Problem> {
     let values = body.value().await?;
     state.settings.set(&permit, &values).await?;
-    let items = state.settings.list(&reading).into_iter().map(Into::into).collect();
-    Ok(web::Json(SettingList { items }))
+    let items = state.settings.list(&reading).into_iter().map(SettingAnswer::from).collect();
+    Ok(web::Json(ListAnswer::whole(items)))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SettingRequest {
     key: String,
-    #[schema(value_type = Object)]
+    #[schema(schema_with = any_value)]
     value: Value,
 }
 

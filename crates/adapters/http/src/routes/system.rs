@@ -2,10 +2,21 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, Responder, web};
+use muster_agents::StatusCounts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::AppState;
+
+/// How many agents there are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AgentCounts {
+    total: u64,
+    /// Those that can be reached.
+    online: u64,
+    /// Those that can't.
+    offline: u64,
+}
 
 /// How this installation is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,12 +30,9 @@ pub(crate) struct Health {
     database: bool,
     /// Seconds since this process started.
     uptime: i64,
-    /// Agents that can be reached.
+    /// How many agents there are.
     #[serde(skip_serializing_if = "Option::is_none")]
-    agents_online: Option<u64>,
-    /// Agents that can't.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agents_offline: Option<u64>,
+    agents: Option<AgentCounts>,
     /// Agents that hold a connection to this process.
     #[serde(skip_serializing_if = "Option::is_none")]
     websocket_connections: Option<usize>,
@@ -43,8 +51,11 @@ pub(crate) async fn health(state: web::Data<AppState>) -> impl Responder {
         version: env!("CARGO_PKG_VERSION"),
         database: totals.is_some(),
         uptime,
-        agents_online: totals.map(|(counts, _)| counts.online),
-        agents_offline: totals.map(|(counts, _)| counts.offline),
+        agents: totals.map(|(StatusCounts { online, offline }, _)| AgentCounts {
+            total: online + offline,
+            online,
+            offline,
+        }),
         websocket_connections: totals.map(|(_, connections)| connections),
     };
     let status = if totals.is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

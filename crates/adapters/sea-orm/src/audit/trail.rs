@@ -44,7 +44,7 @@ impl Trail {
         if deeds.is_empty() {
             return Ok(());
         }
-        let (mut head, _) = read_head(transaction).await?;
+        let (mut head, ours) = self.read_head(transaction).await?;
         let links: Vec<_> = deeds
             .iter()
             .map(|(author, at, deed)| head.append(&self.key, Entry::new(0, *at, author, deed)))
@@ -53,16 +53,34 @@ impl Trail {
         for links in links.chunks(ENTRIES_AT_ONCE) {
             entity::Entity::insert_many(links.to_vec()).exec_without_returning(transaction).await?;
         }
-        self.write_head(transaction, &head).await
+        self.write_head(transaction, &head, ours).await
     }
 
-    /// Writes where the log begins and ends.
+    /// Where the log begins and ends, and whether it was us who wrote that down.
+    pub(crate) async fn read_head(
+        &self,
+        connection: &impl ConnectionTrait,
+    ) -> Result<(Head, bool), DatabaseError> {
+        let (head, seal) = read_head(connection).await?;
+        let ours = self.key.is_sealed(&head, &seal);
+        if !ours {
+            tracing::error!(
+                "the audit log's head is not what this server wrote: see /audit/verify"
+            );
+        }
+        Ok((head, ours))
+    }
+
+    /// Writes where the log begins and ends. A head that was not `ours` before is never sealed
+    /// again: work goes on, and the log says for ever that it was tampered with.
     pub(super) async fn write_head(
         &self,
         transaction: &DatabaseTransaction,
         head: &Head,
+        ours: bool,
     ) -> Result<(), DatabaseError> {
-        let row = head::Model::of(head, self.key.seal(head)).into_active_model().reset_all();
+        let seal = if ours { self.key.seal(head) } else { Mac::NONE };
+        let row = head::Model::of(head, seal).into_active_model().reset_all();
         let updated = head::Entity::update_many()
             .set(row.clone())
             .filter(head::Column::Id.eq(head::Model::ID))
@@ -74,18 +92,27 @@ impl Trail {
         Ok(())
     }
 
-    /// The seal of the head of a log that nothing was entered in yet.
-    pub(super) fn first_seal(&self) -> Mac {
-        self.key.seal(&Head::default())
+    /// Begins the log of an installation that has no user yet. Later a missing head is one that
+    /// somebody removed.
+    pub(crate) async fn begin(
+        &self,
+        transaction: &DatabaseTransaction,
+    ) -> Result<(), DatabaseError> {
+        let begun = head::Entity::find_by_id(head::Model::ID).one(transaction).await?.is_some();
+        let used = crate::identity::has_users(transaction).await?;
+        if !begun && !used {
+            self.write_head(transaction, &Head::default(), true).await?;
+        }
+        Ok(())
     }
 }
 
-/// The head and, unless nothing was entered yet, its seal.
+/// The head and its seal; of one that is missing, none that is good.
 pub(super) async fn read_head(
     connection: &impl ConnectionTrait,
-) -> Result<(Head, Option<Mac>), DatabaseError> {
+) -> Result<(Head, Mac), DatabaseError> {
     match head::Entity::find_by_id(head::Model::ID).one(connection).await? {
-        Some(row) => row.read().map(|(head, seal)| (head, Some(seal))),
-        None => Ok((Head::default(), None)),
+        Some(row) => row.read(),
+        None => Ok((Head::default(), Mac::NONE)),
     }
 }

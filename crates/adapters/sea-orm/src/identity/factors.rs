@@ -59,14 +59,19 @@ impl SecondFactorRepository for SeaIdentity {
         action: &'static str,
         author: &Author,
         now: Timestamp,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         let (trail, author) = (self.database.trail(), author.clone());
         let write = self.database.write(move |transaction| {
             async move {
+                let known = find(transaction, factor.user_id).await?;
+                if !factor.may_replace(known.as_ref()) {
+                    return Ok(false);
+                }
                 Entity::delete_by_id(factor.user_id.as_uuid()).exec(transaction).await?;
                 let row = Model::from(&factor).into_active_model().reset_all();
                 Entity::insert(row).exec_without_returning(transaction).await?;
-                enter(transaction, &trail, factor.user_id, action, &author, now).await
+                enter(transaction, &trail, factor.user_id, action, &author, now).await?;
+                Ok::<_, DatabaseError>(true)
             }
             .boxed()
         });

@@ -7,6 +7,7 @@ mod users;
 
 use crate::Database;
 pub(crate) use entity::second_factor;
+pub(crate) use users::has_users;
 
 /// The users, in the tables `users`, `sign_ons`, `second_factors`, `sessions` and
 /// `refresh_tokens`.

@@ -120,8 +120,7 @@ fn filtered(filter: &UserFilter) -> Condition {
 #[async_trait]
 impl UserRepository for SeaIdentity {
     async fn is_empty(&self) -> Result<bool, StorageError> {
-        let anybody = Entity::find().one(self.database.reader()).await.map_err(reading)?;
-        Ok(anybody.is_none())
+        Ok(!has_users(self.database.reader()).await?)
     }
 
     async fn create_first(&self, user: User, author: &Author) -> Result<bool, StorageError> {
@@ -245,37 +244,38 @@ impl UserRepository for SeaIdentity {
         Ok(one(reader, Column::Id.eq(link.user_id)).await?)
     }
 
-    async fn link_sign_on(
+    async fn create_signed_on(
         &self,
-        id: UserId,
+        user: User,
         issuer: &str,
         subject: &str,
         author: &Author,
-        now: Timestamp,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), UserWriteError> {
         let (trail, author) = (self.database.trail(), author.clone());
         let row = sign_on::Model {
             issuer: issuer.to_owned(),
             subject: subject.to_owned(),
-            user_id: id.as_uuid(),
-            created_at: micros(now),
+            user_id: user.id.as_uuid(),
+            created_at: micros(user.created_at),
+        };
+        let work = async move |transaction: &DatabaseTransaction| {
+            create(transaction, &trail, &user, &author).await?;
+            let facts = serde_json::json!({ "issuer": row.issuer, "subject": row.subject });
+            let row = row.into_active_model().reset_all();
+            sign_on::Entity::insert(row).exec_without_returning(transaction).await?;
+            let deed = Deed::done("user.link_sign_on", user.place(), Some(facts));
+            trail.enter(transaction, &author, user.created_at, deed).await
         };
         let write = self.database.write(move |transaction| {
-            async move {
-                let Some(user) = one(transaction, Column::Id.eq(row.user_id)).await? else {
-                    return Ok(());
-                };
-                let facts = serde_json::json!({ "issuer": row.issuer, "subject": row.subject });
-                let row = row.into_active_model().reset_all();
-                sign_on::Entity::insert(row).exec_without_returning(transaction).await?;
-                let deed = Deed::done("user.link_sign_on", user.place(), Some(facts));
-                trail.enter(transaction, &author, now, deed).await?;
-                Ok::<_, DatabaseError>(())
-            }
-            .boxed()
+            async move { work(transaction).await.map_err(Refusal::Database) }.boxed()
         });
         Ok(write.await?)
     }
+}
+
+/// Whether there is any user.
+pub(crate) async fn has_users(connection: &impl ConnectionTrait) -> Result<bool, DatabaseError> {
+    Ok(Entity::find().one(connection).await?.is_some())
 }
 
 async fn create(

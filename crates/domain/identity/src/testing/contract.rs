@@ -86,12 +86,13 @@ async fn users_are_kept_and_found<R: Store>(repository: &R) {
         assert_eq!(found(filter).await.len(), expected, "{q}");
     }
 
-    repository
-        .link_sign_on(second.id, "https://id", "42", &author, first.created_at)
-        .await
-        .unwrap();
+    let sign_on = |new: User| repository.create_signed_on(new, "https://id", "42", &author);
+    sign_on(user(3)).await.unwrap();
+    assert!(matches!(sign_on(user(4)).await, Err(UserWriteError::Taken)));
+    let neither = UserRepository::find(repository, user(4).id).await.unwrap();
+    assert_eq!(neither, None, "both or neither");
     let linked = repository.find_by_sign_on("https://id", "42").await.unwrap();
-    assert_eq!(linked.map(|user| user.id), Some(second.id));
+    assert_eq!(linked.map(|user| user.id), Some(user(3).id));
     assert_eq!(repository.find_by_sign_on("https://other", "42").await.unwrap(), None);
 }
 
@@ -197,16 +198,17 @@ async fn codes_are_good_once<R: Store>(repository: &R, now: Timestamp) {
         recovery_codes: codes.iter().copied().collect(),
     };
     let keep = async |factor: &SecondFactor| {
-        repository.keep_factor(factor.clone(), "second_factor.begin", &author, now).await.unwrap();
+        repository.keep_factor(factor.clone(), "second_factor.begin", &author, now).await.unwrap()
     };
     let has = async || {
         let user = UserRepository::find(repository, user(1).id).await.unwrap();
         user.is_some_and(|user| user.has_second_factor)
     };
-    keep(&factor).await;
+    assert!(keep(&factor).await);
     assert_eq!(repository.find_factor(user(1).id).await.unwrap(), Some(factor.clone()));
     assert!(!has().await, "not before it was confirmed");
-    keep(&SecondFactor { confirmed_at: Some(now), ..factor }).await;
+    assert!(keep(&SecondFactor { confirmed_at: Some(now), ..factor.clone() }).await);
+    assert!(!keep(&factor).await, "a confirmed one stays until it is removed");
     assert!(has().await);
     let step = async |step| repository.use_step(user(1).id, step).await.unwrap();
     assert!(step(7).await && !step(7).await && !step(6).await && step(8).await);

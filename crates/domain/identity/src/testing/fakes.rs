@@ -174,15 +174,20 @@ impl UserRepository for FakeIdentity {
         Ok(id.and_then(|id| self.one(|user| user.id == id)))
     }
 
-    async fn link_sign_on(
+    async fn create_signed_on(
         &self,
-        id: UserId,
+        user: User,
         issuer: &str,
         subject: &str,
-        _: &Author,
-        _: Timestamp,
-    ) -> Result<(), StorageError> {
-        self.links.lock().insert((issuer.to_owned(), subject.to_owned()), id);
+        author: &Author,
+    ) -> Result<(), UserWriteError> {
+        let key = (issuer.to_owned(), subject.to_owned());
+        if self.links.lock().contains_key(&key) {
+            return Err(UserWriteError::Taken);
+        }
+        let id = user.id;
+        UserRepository::create(self, user, author).await?;
+        self.links.lock().insert(key, id);
         Ok(())
     }
 }
@@ -266,9 +271,13 @@ impl SecondFactorRepository for FakeIdentity {
         _: &'static str,
         _: &Author,
         _: Timestamp,
-    ) -> Result<(), StorageError> {
-        self.factors.lock().insert(factor.user_id, factor);
-        Ok(())
+    ) -> Result<bool, StorageError> {
+        let mut factors = self.factors.lock();
+        let may = factor.may_replace(factors.get(&factor.user_id));
+        if may {
+            factors.insert(factor.user_id, factor);
+        }
+        Ok(may)
     }
 
     async fn use_step(&self, user: UserId, step: u64) -> Result<bool, StorageError> {

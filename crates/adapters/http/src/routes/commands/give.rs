@@ -24,7 +24,7 @@ pub(crate) struct CommandRequest {
     #[schema(example = "uptime")]
     command: String,
     /// Arguments, each handed over as it is and never read as code.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
     args: Vec<String>,
     /// `sh` unless given, on Windows `powershell`.
     #[serde(alias = "shell")]
@@ -32,7 +32,7 @@ pub(crate) struct CommandRequest {
     /// Seconds that it may run.
     timeout: Option<f64>,
     working_directory: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
     environment: BTreeMap<String, String>,
     /// Seconds that an agent which is out of reach may come back for it; 7 days unless given.
     expires_in: Option<f64>,
@@ -170,6 +170,8 @@ pub(crate) async fn run(
     let request = wish(&permit, id.get()?, key, value, fingerprint)?;
     match state.commands.run(&permit, id.get()?, request).await? {
         Waited::Ended(command) => {
+            // It may be long since it was asked.
+            permit.still(&state).await?.of(command.customer_id)?;
             Ok(HttpResponse::Ok().json(CommandAnswer::whole(&state, &command).await?))
         }
         Waited::GoesOn(given) => Ok(AcceptedAnswer::respond(&given)),

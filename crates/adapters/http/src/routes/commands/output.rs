@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{ACCEPT, CONTENT_ENCODING, ContentEncoding};
+use actix_web::http::header::{CONTENT_ENCODING, ContentEncoding};
 use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -15,7 +15,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::CommandAnswer;
-use crate::extract::{Id, May, Query};
+use crate::extract::{Id, May, MayListen, Query, wants_events};
 use crate::{AppState, Problem};
 
 /// How much of a stream is read from the archive at a time, in bytes.
@@ -64,18 +64,13 @@ pub(crate) struct OutputQuery {
 )]
 pub(crate) async fn output(
     state: web::Data<AppState>,
-    permit: May<act::ReadCommands>,
+    MayListen(permit): MayListen<act::ReadCommands>,
     id: Id<CommandId>,
     query: Query<OutputQuery>,
     request: HttpRequest,
 ) -> Result<impl Responder, Problem> {
-    let wants_events = request
-        .headers()
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/event-stream"));
     let OutputQuery { stream, offset } = query.0;
-    if wants_events {
+    if wants_events(&request) {
         let from = match request.headers().get("last-event-id") {
             Some(id) => position(id.to_str().ok())?,
             None => OutputBytes { stdout: offset, stderr: offset },
@@ -210,7 +205,8 @@ impl Follower {
         }
         if self.checked_at.elapsed() >= CHECK_EVERY {
             self.checked_at = Instant::now();
-            if self.permit.still(&self.state).await.is_err() {
+            let customer = self.command.customer_id;
+            if self.permit.renew(&self.state, customer).await.is_err() {
                 self.over = true;
                 return Ok(());
             }

@@ -41,6 +41,7 @@ pub(crate) struct CommandQuery {
     #[param(inline)]
     status: Option<StatusParameter>,
     agent_id: Option<Uuid>,
+    #[serde(alias = "customer_uuid")]
     customer_id: Option<Uuid>,
     /// Only those whose command text contains this.
     q: Option<String>,
