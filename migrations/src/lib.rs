@@ -16,6 +16,7 @@ mod m20261121_000010_agents;
 mod m20261121_000011_commands;
 mod m20261121_000012_command_output;
 mod m20261121_000013_audit_entries;
+mod m20261121_000014_safety;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000011_commands::Migration),
             Box::new(m20261121_000012_command_output::Migration),
             Box::new(m20261121_000013_audit_entries::Migration),
+            Box::new(m20261121_000014_safety::Migration),
         ]
     }
 }

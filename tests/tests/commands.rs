@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use muster_tests::{Agent, Api, Server, eventually};
+use muster_tests::{Agent, Api, Enrolled, Server, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -253,4 +253,35 @@ async fn somebody_who_listens_does_not_hold_up_a_shutdown() {
     let begun = Instant::now();
     assert!(world.server.stop(), "{}", world.server.log());
     assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_dangerous_command_says_so_and_is_confirmed_where_the_customer_asks_for_it() {
+    let server = Server::start().await;
+    let api = server.admin().await;
+    let token = api.enrollment_token("Acme").await;
+    let agent = Enrolled::register(&server.url(), &token, "away").await.agent_id.to_string();
+    let path = format!("/agents/{agent}/commands");
+    let level = async |body: &Value| {
+        let id = api.queue(&agent, body).await;
+        api.get(&format!("/commands/{id}")).await["safety_level"].clone()
+    };
+    let dangerous = json!({ "command": "sudo rm -rf /etc" });
+    assert_eq!(level(&dangerous).await, "dangerous", "nobody asked for more");
+    assert_eq!(level(&json!({ "command": "df -h" })).await, "safe");
+    let customers = api.get("/customers").await;
+    let customer = format!("/customers/{}", customers["items"][0]["id"].as_str().unwrap());
+    api.put(&customer, &json!({ "dangerous_commands": "confirm" })).await;
+    let refused = api.request(Method::POST, &path).json(&dangerous).send().await.unwrap();
+    assert_eq!(refused.status(), 409);
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(refused["code"], "DANGEROUS_COMMAND");
+    assert!(refused["detail"].as_str().unwrap().contains("removes"), "{refused}");
+    assert_eq!(level(&json!({ "command": "df -h" })).await, "safe");
+    assert_eq!(level(&json!({ "command": "rm -rf /etc", "confirm": true })).await, "dangerous");
+    assert_eq!(api.get(&path).await["total"], 4, "what was refused is no command");
+    assert_eq!(api.get("/commands?safety_level=dangerous").await["total"], 2);
+    let me = api.get("/auth/me").await["id"].as_str().unwrap().to_owned();
+    assert_eq!(api.get(&format!("/commands?requested_by={me}")).await["total"], 4);
+    assert_eq!(api.get("/commands?to=2020-01-01T00:00:00Z").await["total"], 0);
 }

@@ -6,6 +6,7 @@
 //!   ([`Permit`])
 //! - [`audit`]: what a change says of itself to the audit log
 //! - [`limits`]: how much a principal may ask for
+//! - [`DangerPolicy`]: what it takes to run something dangerous
 //! - [`page`]: keyset pages with an opaque cursor
 //! - [`secret`]: opaque tokens, shown once and kept as a hash
 //! - [`tags`]: words that people sort things by
@@ -18,6 +19,7 @@
 
 pub mod access;
 pub mod audit;
+mod danger;
 pub mod entropy;
 pub mod ids;
 pub mod limits;
@@ -35,6 +37,7 @@ pub use access::{
     Act, Action, Actor, Author, Denied, KeyScope, Permit, Principal, Role, TenantScope, act,
 };
 pub use audit::{Audited, Deed, Place};
+pub use danger::DangerPolicy;
 pub use entropy::Entropy;
 pub use ids::{
     AgentId, ApiKeyId, CommandId, ConnectionId, CustomerId, DataKeyId, EnrollmentTokenId,

@@ -68,6 +68,8 @@ problem_codes! {
     AgentTimeout => "AGENT_TIMEOUT",
     /// The command has ended; it can't be cancelled any more.
     CommandEnded => "COMMAND_ENDED",
+    /// The command is dangerous, and nobody said that they know.
+    DangerousCommand => "DANGEROUS_COMMAND",
     /// The enrollment token is unknown or revoked.
     EnrollmentTokenInvalid => "ENROLLMENT_TOKEN_INVALID",
     /// The enrollment token has expired.

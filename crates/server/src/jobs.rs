@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::web::Data;
 use chrono::TimeDelta;
 use muster_agent_socket::Connections;
 use muster_agents::AgentRepository;
-use muster_audit::Audit;
-use muster_commands::Sweep;
+use muster_commands::{Retention, Sweep};
 use muster_customers::ApiKeys;
+use muster_http::AppState;
+use muster_sea_orm::Database;
 use muster_settings::{Key, Settings};
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +22,10 @@ const WRITE_SEEN_EVERY: Duration = Duration::from_secs(15);
 const WRITE_KEY_USES_EVERY: Duration = Duration::from_mins(1);
 /// How often it is looked whether another process changed settings.
 const RELOAD_SETTINGS_EVERY: Duration = Duration::from_secs(5);
-/// How often it is looked whether audit entries are old enough to go.
-const PRUNE_AUDIT_EVERY: Duration = Duration::from_mins(10);
+/// How often it is looked whether something is old enough to go.
+const CLEAN_EVERY: Duration = Duration::from_mins(10);
+/// For how long a request with an idempotency key is known again.
+const REQUESTS_ARE_KNOWN_FOR: TimeDelta = TimeDelta::days(7);
 
 /// Ends commands that no agent will end, until `stop`.
 pub(crate) async fn sweep(sweep: Sweep, stop: CancellationToken) {
@@ -74,18 +78,41 @@ pub(crate) async fn reload_settings(settings: Arc<Settings>, stop: CancellationT
     }
 }
 
-/// Lets go of old audit entries as the settings say, until `stop`.
-pub(crate) async fn prune_audit(audit: Audit, settings: Arc<Settings>, stop: CancellationToken) {
-    while pause(PRUNE_AUDIT_EVERY, &stop).await {
-        let days = i64::try_from(settings.number(Key::AuditRetentionDays)).unwrap_or(0);
-        if days == 0 {
-            continue;
+/// What is let go of when it is old enough.
+pub(crate) struct Housekeeping {
+    pub(crate) state: Data<AppState>,
+    pub(crate) retention: Retention,
+    pub(crate) database: Database,
+}
+
+impl Housekeeping {
+    /// Looks again and again, until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        while pause(CLEAN_EVERY, &stop).await {
+            if let Some(keep) = self.keep(Key::AuditRetentionDays) {
+                told("old audit entries", self.state.audit.prune(keep).await);
+            }
+            if let Some(keep) = self.keep(Key::CommandRetentionDays) {
+                told("old commands", self.retention.run(keep).await);
+            }
+            told("sessions that were over", self.state.identity.forget_sessions().await);
+            let before = self.state.clock.now() - REQUESTS_ARE_KNOWN_FOR;
+            told("idempotency keys", self.database.forget_requests(before).await);
         }
-        match audit.prune(TimeDelta::days(days)).await {
-            Ok(0) => {}
-            Ok(gone) => tracing::info!(audit.entries = gone, "old audit entries were let go"),
-            Err(error) => log(&error, "old audit entries could not be let go"),
-        }
+    }
+
+    /// How long something is kept; `None` for ever.
+    fn keep(&self, key: Key) -> Option<TimeDelta> {
+        let days = i64::try_from(self.state.settings.number(key)).ok()?;
+        (days > 0).then(|| TimeDelta::days(days))
+    }
+}
+
+fn told<E: std::error::Error>(what: &str, gone: Result<u64, E>) {
+    match gone {
+        Ok(0) => {}
+        Ok(number) => tracing::info!(number, "{what} were let go"),
+        Err(error) => log(&error, &format!("{what} could not be let go")),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use muster_customers::{Name, NewToken};
 use muster_http::AppState;
-use muster_kernel::{Act, Author, PageRequest, Permit, Plan, Secret, Tags};
+use muster_kernel::{Act, Author, DangerPolicy, PageRequest, Permit, Plan, Secret, Tags};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -106,7 +106,10 @@ async fn enrollment_token(state: &AppState) -> anyhow::Result<Secret> {
         customer
     } else {
         let managing = permit(state).await?;
-        state.customers.create(&managing, name, None, Plan::default()).await?
+        {
+            let (plan, danger) = (Plan::default(), DangerPolicy::default());
+            state.customers.create(&managing, name, None, plan, danger).await?
+        }
     };
     let wish = NewToken {
         customer_id: customer.id,

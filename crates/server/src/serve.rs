@@ -65,7 +65,7 @@ pub(crate) async fn run(
     tls: Option<Tls>,
     wired: Wired,
 ) -> anyhow::Result<()> {
-    let Wired { state, socket, connections, agents, sweep, stop, .. } = wired;
+    let Wired { state, socket, connections, agents, sweep, retention, database, stop, .. } = wired;
     let shared = state.clone();
     let server = HttpServer::new(move || {
         let (state, socket) = (shared.clone(), socket.clone());
@@ -102,7 +102,8 @@ pub(crate) async fn run(
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
     tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
     tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));
-    tasks.spawn(jobs::prune_audit(state.audit.clone(), state.settings.clone(), stop.clone()));
+    let housekeeping = jobs::Housekeeping { state, retention, database };
+    tasks.spawn(housekeeping.run(stop.clone()));
     if let Some(tls) = tls {
         tasks.spawn(tls.follow(stop.clone()));
     }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::{Agents, Enrolment};
 use muster_audit::{Audit, ChainKey};
-use muster_commands::{AgentChannel, Commands, CommandsPorts, Sweep};
+use muster_commands::{AgentChannel, Commands, CommandsPorts, Retention, Sweep};
 use muster_crypto::{
     BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SealedVault, SystemClock,
     Totps,
@@ -38,6 +38,8 @@ pub(crate) struct Wired {
     pub(crate) connections: Connections,
     pub(crate) agents: Arc<SeaAgents>,
     pub(crate) sweep: Sweep,
+    pub(crate) retention: Retention,
+    pub(crate) database: Database,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
     /// The first admin's password, when this is the first start.
@@ -69,6 +71,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
             agents: agents.clone(),
             courier: presence.clone(),
             feed,
+            policies: customers.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         },
@@ -119,9 +122,21 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         peer_address: peer_address(config.web.trusted_proxies.clone()),
         output_limit: config.output_limit,
     });
+    let retention = Retention::new(ledger.clone(), clock.clone());
     let sweep = Sweep::new(channel, ledger, clock.clone());
+    let database = database.clone();
     let state = web::Data::new(state);
-    Ok(Wired { state, socket, connections, agents, sweep, stop, first_password })
+    Ok(Wired {
+        state,
+        socket,
+        connections,
+        agents,
+        sweep,
+        retention,
+        database,
+        stop,
+        first_password,
+    })
 }
 
 /// What everything else is made of.

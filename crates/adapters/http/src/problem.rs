@@ -204,6 +204,7 @@ const fn status(code: ProblemCode) -> StatusCode {
         | ProblemCode::LastAdmin
         | ProblemCode::NoApiKey
         | ProblemCode::WrongState
+        | ProblemCode::DangerousCommand
         | ProblemCode::CommandEnded => StatusCode::CONFLICT,
         ProblemCode::AgentTimeout => StatusCode::GATEWAY_TIMEOUT,
         ProblemCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,

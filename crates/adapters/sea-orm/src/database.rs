@@ -4,11 +4,14 @@ use std::str::FromStr;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use muster_audit::ChainKey;
+use muster_kernel::Timestamp;
 use muster_migrations::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
 
 use crate::DatabaseError;
 use crate::audit::Trail;
+use crate::columns::micros;
+use crate::idempotency;
 use crate::writer::Writer;
 
 /// How many reads are answered at a time.
@@ -134,6 +137,18 @@ impl Database {
         E: From<DatabaseError> + Send + 'static,
     {
         self.writer.write(work)
+    }
+
+    /// Forgets the idempotency keys of requests that came before `before`; says how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_requests(&self, before: Timestamp) -> Result<u64, DatabaseError> {
+        let before = micros(before);
+        self.write(move |transaction| {
+            async move { idempotency::forget(transaction, before).await }.boxed()
+        })
+        .await
     }
 
     /// Whether the database answers.

@@ -33,6 +33,15 @@ pub(crate) enum Remembered {
     Conflict,
 }
 
+/// Forgets the requests that came before `before`; says how many.
+pub(crate) async fn forget(
+    transaction: &DatabaseTransaction,
+    before: i64,
+) -> Result<u64, DatabaseError> {
+    let old = Entity::delete_many().filter(Column::CreatedAt.lt(before));
+    Ok(old.exec(transaction).await?.rows_affected)
+}
+
 /// Looks a request up and remembers it if it is new, within the transaction that does the work.
 pub(crate) async fn remember(
     transaction: &DatabaseTransaction,

@@ -5,8 +5,9 @@ use std::time::Duration;
 use muster_kernel::{
     Actor, AgentId, ApiKeyId, Audited, CommandId, CustomerId, Place, Timestamp, UserId,
 };
+use uuid::Uuid;
 
-use crate::Spec;
+use crate::{SafetyLevel, Spec};
 
 /// One of the two streams that a command writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +54,16 @@ impl Requester {
     }
 }
 
+impl Requester {
+    /// Whose id it is.
+    pub const fn id(self) -> Uuid {
+        match self {
+            Self::User(id) => id.as_uuid(),
+            Self::ApiKey(id) => id.as_uuid(),
+        }
+    }
+}
+
 impl Audited for Command {
     fn place(&self) -> Place {
         Place { kind: "command", id: self.id.as_uuid(), customer_id: Some(self.customer_id) }
@@ -67,6 +78,7 @@ impl Audited for Command {
             "shell_type": self.spec.shell_type.as_str(),
             "working_directory": self.spec.working_directory,
             "environment": self.spec.environment.keys().collect::<Vec<_>>(),
+            "safety_level": self.safety_level.as_str(),
         })
     }
 }
@@ -222,6 +234,8 @@ pub struct Command {
     pub spec: Spec,
     /// Who gave it.
     pub requested_by: Requester,
+    /// How dangerous it was thought to be when it was given.
+    pub safety_level: SafetyLevel,
     /// When it was given.
     pub created_at: Timestamp,
     /// It may not begin later than this.

@@ -17,6 +17,8 @@ mod command;
 mod event;
 mod ports;
 mod reconcile;
+mod retention;
+mod safety;
 mod spec;
 mod sweep;
 #[cfg(feature = "testing")]
@@ -29,10 +31,13 @@ pub use command::{
 };
 pub use event::{Append, Event, INTERRUPTED, Report};
 pub use ports::{
-    CommandArchive, CommandFeed, CommandFilter, CommandLedger, Courier, Due, Effect, Entry, Heard,
-    Notice, Once, OutputChunk, Recorded, Recording, Submitted, Subscription,
+    CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention, Courier,
+    DangerPolicies, Due, Effect, Entry, Heard, Notice, Once, OutputChunk, Recorded, Recording,
+    Submitted, Subscription,
 };
 pub use reconcile::{Closing, Progress, Step, reconcile};
+pub use retention::Retention;
+pub use safety::{Assessment, SafetyLevel, assess};
 pub use spec::{
     InvalidSpec, Limits, MAX_COMMAND_BYTES, MAX_SPEC_BYTES, ShellType, Spec, SpecRequest,
 };

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use muster_kernel::{
-    AgentId, Author, CommandId, CustomerId, Page, PageRequest, StorageError, TenantScope, Timestamp,
+    AgentId, Author, CommandId, CustomerId, DangerPolicy, Page, PageRequest, StorageError,
+    TenantScope, Timestamp,
 };
+use uuid::Uuid;
 
-use crate::{Command, Event, OutputStream, Status};
+use crate::{Command, Event, OutputStream, SafetyLevel, Status};
 
 /// Names a request, so that the same one again has the same answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +126,14 @@ pub struct CommandFilter {
     pub status: Option<Status>,
     /// Only those whose command text contains this, upper and lower case alike.
     pub q: Option<String>,
+    /// Only those that this user or key asked for.
+    pub requested_by: Option<Uuid>,
+    /// Only those that were thought to be this dangerous.
+    pub safety_level: Option<SafetyLevel>,
+    /// Only those that were given at this instant or later.
+    pub from: Option<Timestamp>,
+    /// Only those that were given before this instant.
+    pub to: Option<Timestamp>,
 }
 
 /// A piece of a stream.
@@ -243,4 +253,26 @@ pub trait CommandFeed: Send + Sync + std::fmt::Debug {
 
     /// Listens to the command `id`.
     fn subscribe(&self, id: CommandId) -> Subscription;
+}
+
+/// Lets go of old commands.
+#[async_trait]
+pub trait CommandRetention: Send + Sync + std::fmt::Debug {
+    /// Lets go of at most `limit` of the oldest commands that ended before `before`, with their
+    /// output, and enters in the audit log how many that were; answers with it. What has not ended
+    /// stays.
+    async fn forget(
+        &self,
+        before: Timestamp,
+        limit: u64,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<u64, StorageError>;
+}
+
+/// What customers ask of dangerous commands.
+#[async_trait]
+pub trait DangerPolicies: Send + Sync + std::fmt::Debug {
+    /// What this customer asks; of one that is gone, the most.
+    async fn danger_policy(&self, customer: CustomerId) -> Result<DangerPolicy, StorageError>;
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::safety::{self, Assessment};
+
 use serde::{Deserialize, Serialize};
 
 /// The longest command text, in bytes: longer ones are scripts.
@@ -98,6 +100,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// What is thought of it.
+    pub fn assess(&self) -> Assessment {
+        safety::assess(self.shell_type, &self.command, &self.args)
+    }
+
     /// Checks what came in; `default_shell` is what the machine reads when nobody says.
     ///
     /// # Errors

@@ -18,9 +18,10 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::{
-    Append, Command, CommandArchive, CommandFeed, CommandFilter, CommandLedger, Courier, Due,
-    Effect, Entry, Event, Heard, Notice, Once, Outcome, OutputBytes, OutputChunk, OutputStream,
-    Recorded, Recording, Report, Requester, ShellType, Spec, State, Submitted, Subscription,
+    Append, Command, CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention,
+    Courier, Due, Effect, Entry, Event, Heard, Notice, Once, Outcome, OutputBytes, OutputChunk,
+    OutputStream, Recorded, Recording, Report, Requester, SafetyLevel, ShellType, Spec, State,
+    Submitted, Subscription,
 };
 
 mod contract;
@@ -61,6 +62,7 @@ pub fn command_for(seed: u64, agent_id: AgentId, customer_id: CustomerId) -> Com
             environment: [("A".to_owned(), "1".to_owned())].into(),
         },
         requested_by: Requester::User(UserId::new(&clock, &entropy)),
+        safety_level: SafetyLevel::Safe,
         created_at: clock.now(),
         expires_at: clock.now() + TimeDelta::hours(1),
         dispatched_at: None,
@@ -156,6 +158,27 @@ impl CommandLedger for FakeLedger {
 }
 
 #[async_trait]
+impl CommandRetention for FakeLedger {
+    async fn forget(
+        &self,
+        before: Timestamp,
+        limit: u64,
+        _: &Author,
+        _: Timestamp,
+    ) -> Result<u64, StorageError> {
+        let mut rows = self.0.lock();
+        let old = |command: &&Command| command.end().is_some_and(|end| end.at < before);
+        let ids: Vec<_> = rows.commands.values().filter(old).map(|command| command.id).collect();
+        let ids: Vec<_> = ids.into_iter().take(usize::try_from(limit).unwrap()).collect();
+        for id in &ids {
+            rows.commands.remove(id);
+            rows.output.retain(|(of, _), _| of != id);
+        }
+        Ok(u64::try_from(ids.len()).unwrap())
+    }
+}
+
+#[async_trait]
 impl CommandArchive for FakeLedger {
     async fn find(
         &self,
@@ -178,6 +201,10 @@ impl CommandArchive for FakeLedger {
                 && filter.agent_id.is_none_or(|id| command.agent_id == id)
                 && filter.customer_id.is_none_or(|id| command.customer_id == id)
                 && filter.status.is_none_or(|status| command.status() == status)
+                && filter.requested_by.is_none_or(|id| command.requested_by.id() == id)
+                && filter.safety_level.is_none_or(|level| command.safety_level == level)
+                && filter.from.is_none_or(|from| command.created_at >= from)
+                && filter.to.is_none_or(|to| command.created_at < to)
                 && filter
                     .q
                     .as_ref()

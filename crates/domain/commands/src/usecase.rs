@@ -8,14 +8,15 @@ use chrono::TimeDelta;
 use futures_util::StreamExt;
 use muster_agents::{Agent, AgentRepository, OsType};
 use muster_kernel::{
-    AgentId, Author, Clock, CommandId, Denied, Entropy, Page, PageRequest, Permit, StorageError,
-    TenantScope, act,
+    AgentId, Author, Clock, CommandId, CustomerId, DangerPolicy, Denied, Entropy, Page,
+    PageRequest, Permit, StorageError, TenantScope, act,
 };
 
 use crate::ports::{
-    CommandArchive, CommandFeed, CommandFilter, CommandLedger, Courier, Entry, Heard, Notice, Once,
-    OutputChunk, Submitted, Subscription,
+    CommandArchive, CommandFeed, CommandFilter, CommandLedger, Courier, DangerPolicies, Entry,
+    Heard, Notice, Once, OutputChunk, Submitted, Subscription,
 };
+use crate::safety::{Assessment, SafetyLevel};
 use crate::spec::{InvalidSpec, Limits, ShellType, Spec, SpecRequest};
 use crate::{AgentChannel, Command, OutputStream, Requester, State};
 
@@ -45,6 +46,9 @@ pub enum CommandsError {
     /// The idempotency key came before with another request.
     #[error("this idempotency key was used for another request; take a new one")]
     KeyReused,
+    /// It is dangerous, and nobody said that they know.
+    #[error("this is dangerous: it {}; send confirm: true if you mean it", .0.join(", and "))]
+    Dangerous(Vec<&'static str>),
     /// It is too late to cancel.
     #[error("the command has ended; there is nothing left to cancel")]
     Ended,
@@ -60,6 +64,8 @@ pub struct Request {
     pub spec: SpecRequest,
     /// How long an agent that is out of reach may come back for it.
     pub expires_in: Option<Duration>,
+    /// Whether whoever asks knows that it may be dangerous.
+    pub confirm: bool,
     /// Names the request.
     pub once: Option<Once>,
 }
@@ -90,6 +96,7 @@ pub struct Commands {
     agents: Arc<dyn AgentRepository>,
     courier: Arc<dyn Courier>,
     feed: Arc<dyn CommandFeed>,
+    policies: Arc<dyn DangerPolicies>,
     channel: AgentChannel,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -105,6 +112,7 @@ pub struct CommandsPorts {
     pub agents: Arc<dyn AgentRepository>,
     pub courier: Arc<dyn Courier>,
     pub feed: Arc<dyn CommandFeed>,
+    pub policies: Arc<dyn DangerPolicies>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -112,14 +120,15 @@ pub struct CommandsPorts {
 impl Commands {
     /// Made of its ports and what the installation allows.
     pub fn new(ports: CommandsPorts, limits: Limits) -> Self {
-        let CommandsPorts { ledger, archive, agents, courier, feed, clock, entropy } = ports;
+        let CommandsPorts { ledger, archive, agents, courier, feed, policies, clock, entropy } =
+            ports;
         let channel = AgentChannel::new(
             Arc::clone(&ledger),
             Arc::clone(&archive),
             Arc::clone(&feed),
             Arc::clone(&clock),
         );
-        Self { ledger, archive, agents, courier, feed, channel, clock, entropy, limits }
+        Self { ledger, archive, agents, courier, feed, policies, channel, clock, entropy, limits }
     }
 
     /// Accepts a command: once this answers it is durable, and it will be run or end otherwise.
@@ -288,6 +297,7 @@ impl Commands {
             .await?
             .ok_or(CommandsError::AgentNotFound)?;
         let spec = Spec::parse(request.spec, default_shell(&agent), self.limits)?;
+        let safety_level = self.check_danger(&spec, agent.customer_id, request.confirm).await?;
         let expires_in = request.expires_in.unwrap_or(DEFAULT_EXPIRES_IN);
         let now = self.clock.now();
         let expires_at = TimeDelta::from_std(expires_in)
@@ -305,6 +315,7 @@ impl Commands {
             customer_id: agent.customer_id,
             spec,
             requested_by,
+            safety_level,
             created_at: now,
             expires_at,
             // What is about to leave is recorded as dispatched in the same commit.
@@ -313,6 +324,24 @@ impl Commands {
             state: State::Pending { accepted_at: None },
             output: crate::OutputBytes::default(),
         })
+    }
+
+    /// How dangerous it is, if the customer's policy lets it run. Nobody's policy is looked up for
+    /// what is not dangerous.
+    async fn check_danger(
+        &self,
+        spec: &Spec,
+        customer: CustomerId,
+        confirm: bool,
+    ) -> Result<SafetyLevel, CommandsError> {
+        let Assessment { level, reasons } = spec.assess();
+        if level < SafetyLevel::Dangerous || confirm {
+            return Ok(level);
+        }
+        match self.policies.danger_policy(customer).await? {
+            DangerPolicy::Allow => Ok(level),
+            DangerPolicy::Confirm => Err(CommandsError::Dangerous(reasons)),
+        }
     }
 
     async fn find(&self, scope: &TenantScope, id: CommandId) -> Result<Command, CommandsError> {

@@ -15,6 +15,7 @@ impl Audited for Customer {
             "name": self.name.as_str(),
             "address": self.address,
             "plan": self.plan.as_str(),
+            "dangerous_commands": self.dangerous_commands.as_str(),
         })
     }
 }

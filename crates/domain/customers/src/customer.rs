@@ -1,6 +1,6 @@
 //! A tenant.
 
-use muster_kernel::{CustomerId, Plan, Timestamp};
+use muster_kernel::{CustomerId, DangerPolicy, Plan, Timestamp};
 
 /// What breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,8 @@ pub struct Customer {
     pub address: Option<String>,
     /// How much it may ask for.
     pub plan: Plan,
+    /// What it takes to run something dangerous on its machines.
+    pub dangerous_commands: DangerPolicy,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -61,6 +63,7 @@ pub struct CustomerChange {
     pub name: Option<Name>,
     pub address: Option<String>,
     pub plan: Option<Plan>,
+    pub dangerous_commands: Option<DangerPolicy>,
 }
 
 impl Customer {
@@ -72,6 +75,7 @@ impl Customer {
             self.address = Some(address).filter(|address| !address.is_empty());
         }
         self.plan = change.plan.unwrap_or(self.plan);
+        self.dangerous_commands = change.dangerous_commands.unwrap_or(self.dangerous_commands);
         self.updated_at = now;
         self
     }

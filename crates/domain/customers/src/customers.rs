@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use muster_kernel::{
-    Act, Clock, CustomerId, Denied, Entropy, Page, PageRequest, Permit, Plan, StorageError, act,
+    Act, Clock, CustomerId, DangerPolicy, Denied, Entropy, Page, PageRequest, Permit, Plan,
+    StorageError, act,
 };
 
 use crate::ports::{CustomerRepository, CustomerWriteError};
@@ -69,10 +70,18 @@ impl Customers {
         name: Name,
         address: Option<String>,
         plan: Plan,
+        dangerous_commands: DangerPolicy,
     ) -> Result<Customer, CustomersError> {
         let now = self.clock.now();
-        let id = CustomerId::new(&*self.clock, &*self.entropy);
-        let customer = Customer { id, name, address, plan, created_at: now, updated_at: now };
+        let customer = Customer {
+            id: CustomerId::new(&*self.clock, &*self.entropy),
+            name,
+            address,
+            plan,
+            dangerous_commands,
+            created_at: now,
+            updated_at: now,
+        };
         self.repository.create(customer.clone(), permit.author()).await?;
         Ok(customer)
     }

@@ -3,8 +3,8 @@
 
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
-    ApiKeyId, Author, Clock, CustomerId, EnrollmentTokenId, KeyScope, PageRequest, Plan, Secret,
-    Tags, TenantScope, TokenKind, UserId,
+    ApiKeyId, Author, Clock, CustomerId, DangerPolicy, EnrollmentTokenId, KeyScope, PageRequest,
+    Plan, Secret, Tags, TenantScope, TokenKind, UserId,
 };
 
 use crate::{
@@ -23,6 +23,7 @@ pub fn customer(seed: u64) -> Customer {
         name: Name::parse(&format!("Customer {seed}")).expect("it keeps the rules"),
         address: Some("1 Main Street".into()),
         plan: Plan::Team,
+        dangerous_commands: DangerPolicy::Allow,
         created_at: clock.now(),
         updated_at: clock.now(),
     }
@@ -99,10 +100,12 @@ pub async fn customer_contract(repository: &dyn CustomerRepository) {
     let change = CustomerChange {
         name: Some(Name::parse("Acme").unwrap()),
         plan: Some(Plan::Free),
+        dangerous_commands: Some(DangerPolicy::Confirm),
         ..CustomerChange::default()
     };
     let changed = repository.update(one.id, change.clone(), &author, now).await.unwrap().unwrap();
     assert_eq!((changed.name.as_str(), changed.plan), ("Acme", Plan::Free));
+    assert_eq!(changed.dangerous_commands, DangerPolicy::Confirm);
     assert_eq!(changed.address, one.address);
     let taken = repository.update(two.id, change, &author, now).await;
     assert!(matches!(taken, Err(CustomerWriteError::NameTaken)));

@@ -156,6 +156,9 @@ pub trait SessionRepository: Send + Sync + std::fmt::Debug {
         author: &Author,
         now: Timestamp,
     ) -> Result<u64, StorageError>;
+
+    /// Lets go of the sessions that ended, or were not renewed, before `before`; says how many.
+    async fn forget(&self, before: Timestamp) -> Result<u64, StorageError>;
 }
 
 /// The second factors. Every write but [`use_step`](Self::use_step) enters in the audit log.

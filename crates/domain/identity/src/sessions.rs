@@ -6,7 +6,7 @@ use muster_kernel::{
 
 use crate::Identity;
 use crate::ports::Keep;
-use crate::session::{RotateError, Session};
+use crate::session::{RotateError, SESSION_LIFETIME, Session};
 use crate::sign_in::{SignInError, SignedIn};
 use crate::user::{User, UserStatus};
 
@@ -188,5 +188,14 @@ impl Identity {
         self.ports.sessions.confirm(session, self.ports.clock.now()).await?;
         self.looks.end(session);
         Ok(())
+    }
+
+    /// Lets go of sessions that have been over for a month; what people did in them is in the
+    /// audit log.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn forget_sessions(&self) -> Result<u64, StorageError> {
+        self.ports.sessions.forget(self.ports.clock.now() - SESSION_LIFETIME).await
     }
 }

@@ -99,6 +99,8 @@ settings! {
     /// Single sign-on: whether somebody whom the provider vouches for and nobody knows yet is
     /// registered, to be approved by an admin.
     OidcRegistersUsers = 9, "oidc_registers_users", Kind::Boolean, "true";
+    /// For how many days commands that have ended are kept, with their output; 0 for ever.
+    CommandRetentionDays = 10, "command_retention_days", Kind::Number(0, 36_500), "0";
 }
 
 impl Key {

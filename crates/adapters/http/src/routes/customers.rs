@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, Responder, web};
 use muster_customers::{
     Customer, CustomerChange, CustomerWriteError, CustomersError, InvalidCustomer, Name,
 };
-use muster_kernel::{CustomerId, Plan, ProblemCode, act};
+use muster_kernel::{CustomerId, DangerPolicy, Plan, ProblemCode, act};
 use muster_settings::Key;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -23,6 +23,9 @@ pub(crate) struct CustomerRequest {
     /// How much it may ask for; the setting `default_plan` unless given.
     #[schema(inline)]
     plan: Option<PlanParameter>,
+    /// What it takes to run something dangerous on its machines; `allow` unless given.
+    #[schema(inline)]
+    dangerous_commands: Option<DangerParameter>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -33,6 +36,9 @@ pub(crate) struct CustomerUpdate {
     address: Option<String>,
     #[schema(inline)]
     plan: Option<PlanParameter>,
+    /// What it takes to run something dangerous on its machines; `allow` unless given.
+    #[schema(inline)]
+    dangerous_commands: Option<DangerParameter>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -55,6 +61,24 @@ impl From<PlanParameter> for Plan {
     }
 }
 
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DangerParameter {
+    /// Nothing more than of others.
+    Allow,
+    /// `confirm: true`.
+    Confirm,
+}
+
+impl From<DangerParameter> for DangerPolicy {
+    fn from(policy: DangerParameter) -> Self {
+        match policy {
+            DangerParameter::Allow => Self::Allow,
+            DangerParameter::Confirm => Self::Confirm,
+        }
+    }
+}
+
 fn default_plan(state: &AppState) -> Plan {
     Plan::parse(&state.settings.text(Key::DefaultPlan)).unwrap_or_default()
 }
@@ -67,6 +91,8 @@ pub(crate) struct CustomerAnswer {
     address: Option<String>,
     /// `free`, `pro`, `team` or `enterprise`.
     plan: &'static str,
+    /// What it takes to run something dangerous: `allow` or `confirm`.
+    dangerous_commands: &'static str,
     created_at: chrono::DateTime<chrono::Utc>,
     updated_at: chrono::DateTime<chrono::Utc>,
 }
@@ -78,6 +104,7 @@ impl From<Customer> for CustomerAnswer {
             name: customer.name.as_str().to_owned(),
             address: customer.address,
             plan: customer.plan.as_str(),
+            dangerous_commands: customer.dangerous_commands.as_str(),
             created_at: customer.created_at,
             updated_at: customer.updated_at,
         }
@@ -149,10 +176,11 @@ pub(crate) async fn create(
     permit: May<act::ManageCustomers>,
     body: Json<CustomerRequest>,
 ) -> Result<impl Responder, Problem> {
-    let CustomerRequest { name, address, plan } = body.value().await?;
+    let CustomerRequest { name, address, plan, dangerous_commands } = body.value().await?;
     let name = Name::parse(&name)?;
     let plan = plan.map_or_else(|| default_plan(&state), Into::into);
-    let customer = state.customers.create(&permit, name, address, plan).await?;
+    let danger = dangerous_commands.map(Into::into).unwrap_or_default();
+    let customer = state.customers.create(&permit, name, address, plan, danger).await?;
     let location = format!("/api/v1/customers/{}", customer.id);
     let answer = CustomerAnswer::from(customer);
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(answer))
@@ -184,9 +212,13 @@ pub(crate) async fn update(
     id: Id<CustomerId>,
     body: Json<CustomerUpdate>,
 ) -> Result<impl Responder, Problem> {
-    let CustomerUpdate { name, address, plan } = body.value().await?;
-    let name = name.as_deref().map(Name::parse).transpose()?;
-    let change = CustomerChange { name, address, plan: plan.map(Into::into) };
+    let body = body.value().await?;
+    let change = CustomerChange {
+        name: body.name.as_deref().map(Name::parse).transpose()?,
+        address: body.address,
+        plan: body.plan.map(Into::into),
+        dangerous_commands: body.dangerous_commands.map(Into::into),
+    };
     Ok(web::Json(CustomerAnswer::from(state.customers.update(&permit, id.get()?, change).await?)))
 }
 

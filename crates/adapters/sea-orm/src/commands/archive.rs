@@ -39,6 +39,10 @@ fn filtered(scope: &TenantScope, filter: &CommandFilter) -> Condition {
         .add_option(filter.agent_id.map(|id| Column::AgentId.eq(id.as_uuid())))
         .add_option(filter.customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
         .add_option(filter.status.map(|status| Column::Status.eq(status.as_str())))
+        .add_option(filter.requested_by.map(|id| Column::RequestedBy.eq(id)))
+        .add_option(filter.safety_level.map(|it| Column::SafetyLevel.eq(it.as_str())))
+        .add_option(filter.from.map(|from| Column::CreatedAt.gte(micros(from))))
+        .add_option(filter.to.map(|to| Column::CreatedAt.lt(micros(to))))
         // What has not ended is few, and has an index of its own.
         .add_option(filter.status.filter(|status| !status.is_end()).map(|_| open()))
         .add_option(filter.q.as_ref().map(|q| {

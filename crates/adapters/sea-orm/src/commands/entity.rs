@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use muster_commands::{
-    Command, End, Failure, Outcome, OutputBytes, OutputStream, Requester, ShellType, Spec, State,
-    Status,
+    Command, End, Failure, Outcome, OutputBytes, OutputStream, Requester, SafetyLevel, ShellType,
+    Spec, State, Status,
 };
 use muster_kernel::{AgentId, ApiKeyId, CommandId, CustomerId, UserId};
 use sea_orm::entity::prelude::*;
@@ -27,6 +27,7 @@ pub struct Model {
     pub environment: String,
     pub requested_by: Uuid,
     pub requested_by_kind: String,
+    pub safety_level: String,
     pub created_at: i64,
     pub expires_at: i64,
     pub dispatched_at: Option<i64>,
@@ -146,6 +147,7 @@ impl From<&Command> for Model {
             environment: json(&command.spec.environment),
             requested_by,
             requested_by_kind: kind.to_owned(),
+            safety_level: command.safety_level.as_str().to_owned(),
             created_at: micros(command.created_at),
             expires_at: micros(command.expires_at),
             dispatched_at: command.dispatched_at.map(micros),
@@ -196,6 +198,8 @@ impl TryFrom<Model> for Command {
                 environment: from_json(&row.environment, "commands.environment")?,
             },
             requested_by: requester(&row.requested_by_kind, row.requested_by)?,
+            safety_level: SafetyLevel::parse(&row.safety_level)
+                .ok_or_else(|| DatabaseError::bad_row("commands.safety_level"))?,
             created_at: timestamp(row.created_at, "commands.created_at")?,
             expires_at: timestamp(row.expires_at, "commands.expires_at")?,
             dispatched_at: maybe_timestamp(row.dispatched_at, "commands.dispatched_at")?,

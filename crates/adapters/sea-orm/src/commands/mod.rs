@@ -4,6 +4,7 @@ mod archive;
 mod batch;
 pub(crate) mod entity;
 mod ledger;
+mod retention;
 
 use std::sync::Arc;
 

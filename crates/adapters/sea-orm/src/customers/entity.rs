@@ -1,7 +1,9 @@
 //! The tables `customers` and `enrollment_tokens`.
 
 use muster_customers::{ApiKey, Customer, EnrollmentToken, Name};
-use muster_kernel::{ApiKeyId, CustomerId, EnrollmentTokenId, KeyScope, Plan, TokenHash, UserId};
+use muster_kernel::{
+    ApiKeyId, CustomerId, DangerPolicy, EnrollmentTokenId, KeyScope, Plan, TokenHash, UserId,
+};
 use sea_orm::entity::prelude::*;
 
 use crate::DatabaseError;
@@ -16,6 +18,7 @@ pub struct Model {
     pub canonical_name: String,
     pub address: Option<String>,
     pub plan: String,
+    pub dangerous_commands: String,
     pub created_at: i64,
     pub updated_at: i64,
     pub deleted_at: Option<i64>,
@@ -39,6 +42,7 @@ impl From<&Customer> for Model {
             canonical_name: canonical(customer.name.as_str()),
             address: customer.address.clone(),
             plan: customer.plan.as_str().to_owned(),
+            dangerous_commands: customer.dangerous_commands.as_str().to_owned(),
             created_at: micros(customer.created_at),
             updated_at: micros(customer.updated_at),
             deleted_at: None,
@@ -54,6 +58,8 @@ impl TryFrom<Model> for Customer {
             id: CustomerId::from_uuid(row.id),
             name: Name::parse(&row.name).map_err(|_| DatabaseError::bad_row("customers.name"))?,
             address: row.address,
+            dangerous_commands: DangerPolicy::parse(&row.dangerous_commands)
+                .ok_or_else(|| DatabaseError::bad_row("customers.dangerous_commands"))?,
             plan: Plan::parse(&row.plan).ok_or_else(|| DatabaseError::bad_row("customers.plan"))?,
             created_at: timestamp(row.created_at, "customers.created_at")?,
             updated_at: timestamp(row.updated_at, "customers.updated_at")?,

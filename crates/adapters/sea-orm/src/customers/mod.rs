@@ -6,9 +6,11 @@ mod tokens;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use muster_commands::DangerPolicies;
 use muster_customers::{Customer, CustomerChange, CustomerRepository, CustomerWriteError};
 use muster_kernel::{
-    Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError, TenantScope, Timestamp,
+    Author, Cursor, CustomerId, DangerPolicy, Deed, Page, PageRequest, StorageError, TenantScope,
+    Timestamp,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr};
@@ -219,6 +221,14 @@ async fn delete(
         .await?;
     trail.enter(transaction, author, now, Deed::removed("customer.delete", &customer)).await?;
     Ok(true)
+}
+
+#[async_trait]
+impl DangerPolicies for SeaCustomers {
+    async fn danger_policy(&self, customer: CustomerId) -> Result<DangerPolicy, StorageError> {
+        let customer = self.find(&TenantScope::All, customer).await?;
+        Ok(customer.map_or(DangerPolicy::Confirm, |customer| customer.dangerous_commands))
+    }
 }
 
 #[cfg(test)]

@@ -115,6 +115,21 @@ impl SessionRepository for SeaIdentity {
         });
         Ok(write.await?)
     }
+
+    async fn forget(&self, before: Timestamp) -> Result<u64, StorageError> {
+        let before = micros(before);
+        let over =
+            Condition::any().add(Column::EndedAt.lt(before)).add(Column::ExpiresAt.lt(before));
+        let write = self.database.write(move |transaction| {
+            async move {
+                // Their tokens go with them.
+                let gone = Entity::delete_many().filter(over).exec(transaction).await?;
+                Ok::<_, DatabaseError>(gone.rows_affected)
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
 }
 
 /// Ends the user's sessions that are not kept, within the transaction of the reason for it.

@@ -1,13 +1,14 @@
 //! The contract of [`CommandLedger`] and [`CommandArchive`].
 #![expect(clippy::indexing_slicing, reason = "a test ends where it fails")]
 
+use bytes::Bytes;
 use chrono::TimeDelta;
 use muster_kernel::{AgentId, Author, CustomerId, PageRequest, TenantScope};
 
 use super::{command_for, completed, event, noon};
 use crate::{
-    Command, CommandArchive, CommandFilter, CommandLedger, Due, Effect, Entry, Event, Failure,
-    Once, Outcome, OutputBytes, OutputStream, Report, Status, Submitted,
+    Command, CommandArchive, CommandFilter, CommandLedger, CommandRetention, Due, Effect, Entry,
+    Event, Failure, Once, Outcome, OutputBytes, OutputStream, Report, Status, Submitted,
 };
 
 /// What the suite needs: an empty ledger that is its own archive, and two agents it knows.
@@ -19,11 +20,16 @@ pub struct Subject<'a, L> {
     pub other_agent: (AgentId, CustomerId),
 }
 
+/// Everything that is to be kept of commands.
+pub trait Store: CommandLedger + CommandArchive + CommandRetention {}
+
+impl<T: CommandLedger + CommandArchive + CommandRetention> Store for T {}
+
 /// Runs the suite.
 ///
 /// # Panics
 /// When the ledger breaks the contract.
-pub async fn contract<L: CommandLedger + CommandArchive>(subject: &Subject<'_, L>) {
+pub async fn contract<L: Store>(subject: &Subject<'_, L>) {
     what_is_submitted_is_found_within_its_scope(subject).await;
     the_same_key_gives_the_same_command(subject).await;
     every_state_is_read_back_as_it_was_written(subject).await;
@@ -32,9 +38,28 @@ pub async fn contract<L: CommandLedger + CommandArchive>(subject: &Subject<'_, L
     what_was_dispatched_and_what_waits_are_told_apart(subject).await;
     lists_show_the_newest_first(subject).await;
     what_nobody_will_end_is_due(subject).await;
+    what_ended_long_ago_is_let_go(subject).await;
 }
 
-impl<L: CommandLedger + CommandArchive> Subject<'_, L> {
+async fn what_ended_long_ago_is_let_go<L: Store>(subject: &Subject<'_, L>) {
+    let (old, open) = (subject.given(80).await, subject.given(81).await);
+    let output = Bytes::from_static(b"gone");
+    let entry = Entry::Output { stream: OutputStream::Stdout, offset: 0, bytes: output };
+    subject.happens(&old, entry).await;
+    subject.happens(&old, event(Event::Expired { at: noon() })).await;
+    let forget = async |before| {
+        subject.ledger.forget(before, 1000, &Author::system(), noon()).await.unwrap()
+    };
+    assert_eq!(forget(noon()).await, 0, "nothing ended before that");
+    let gone = forget(noon() + std::time::Duration::from_secs(1)).await;
+    assert!(gone >= 1);
+    let found = async |id| subject.ledger.find(&TenantScope::All, id).await.unwrap();
+    assert!(found(old.id).await.is_none() && found(open.id).await.is_some());
+    let left = subject.ledger.output(old.id, OutputStream::Stdout, 0, u64::MAX).await.unwrap();
+    assert!(left.is_empty());
+}
+
+impl<L: Store> Subject<'_, L> {
     async fn given(&self, seed: u64) -> Command {
         let (agent_id, customer_id) = self.agent;
         let command = command_for(seed, agent_id, customer_id);
@@ -52,9 +77,7 @@ impl<L: CommandLedger + CommandArchive> Subject<'_, L> {
     }
 }
 
-async fn what_is_submitted_is_found_within_its_scope<L: CommandLedger + CommandArchive>(
-    subject: &Subject<'_, L>,
-) {
+async fn what_is_submitted_is_found_within_its_scope<L: Store>(subject: &Subject<'_, L>) {
     let command = subject.given(10).await;
     let (inside, outside) = (subject.agent.1, subject.other_agent.1);
     let find = async |customer| {
@@ -64,9 +87,7 @@ async fn what_is_submitted_is_found_within_its_scope<L: CommandLedger + CommandA
     assert_eq!(find(outside).await, None);
 }
 
-async fn the_same_key_gives_the_same_command<L: CommandLedger + CommandArchive>(
-    subject: &Subject<'_, L>,
-) {
+async fn the_same_key_gives_the_same_command<L: Store>(subject: &Subject<'_, L>) {
     let (agent_id, customer_id) = subject.agent;
     let once = |fingerprint: u8| {
         Some(Once { scope: "u1".into(), key: "k".into(), fingerprint: [fingerprint; 32] })
@@ -85,9 +106,7 @@ async fn the_same_key_gives_the_same_command<L: CommandLedger + CommandArchive>(
     assert!(matches!(new, Submitted::New(_)), "another's key is another key");
 }
 
-async fn every_state_is_read_back_as_it_was_written<L: CommandLedger + CommandArchive>(
-    subject: &Subject<'_, L>,
-) {
+async fn every_state_is_read_back_as_it_was_written<L: Store>(subject: &Subject<'_, L>) {
     let at = noon() + TimeDelta::seconds(5);
     let failed = Report {
         outcome: Outcome::Failed(Failure { code: "EXIT_CODE".into(), detail: Some("3".into()) }),
@@ -115,9 +134,7 @@ async fn every_state_is_read_back_as_it_was_written<L: CommandLedger + CommandAr
     }
 }
 
-async fn an_agent_reports_on_its_own_commands_only<L: CommandLedger + CommandArchive>(
-    subject: &Subject<'_, L>,
-) {
+async fn an_agent_reports_on_its_own_commands_only<L: Store>(subject: &Subject<'_, L>) {
     let command = subject.given(40).await;
     let finished = || event(Event::Finished(completed(noon())));
     let other = subject.ledger.record(subject.other_agent.0, command.id, finished()).await;
@@ -128,9 +145,7 @@ async fn an_agent_reports_on_its_own_commands_only<L: CommandLedger + CommandArc
     assert_eq!(subject.found(&command).await, command);
 }
 
-async fn output_is_kept_once_in_order_and_without_gaps<L: CommandLedger + CommandArchive>(
-    subject: &Subject<'_, L>,
-) {
+async fn output_is_kept_once_in_order_and_without_gaps<L: Store>(subject: &Subject<'_, L>) {
     let command = subject.given(50).await;
     let output = |offset, text: &'static str| Entry::Output {
         stream: OutputStream::Stdout,
@@ -167,9 +182,7 @@ async fn output_is_kept_once_in_order_and_without_gaps<L: CommandLedger + Comman
     assert_eq!(others.unwrap(), []);
 }
 
-async fn what_was_dispatched_and_what_waits_are_told_apart<L: CommandLedger + CommandArchive>(
-    subject: &Subject<'_, L>,
-) {
+async fn what_was_dispatched_and_what_waits_are_told_apart<L: Store>(subject: &Subject<'_, L>) {
     let (agent_id, _) = subject.other_agent;
     let mut commands = Vec::new();
     for seed in 60..65 {
@@ -193,7 +206,7 @@ async fn what_was_dispatched_and_what_waits_are_told_apart<L: CommandLedger + Co
     assert!(!foreign.contains_key(&commands[1].id), "another agent's journal shows nothing");
 }
 
-async fn lists_show_the_newest_first<L: CommandLedger + CommandArchive>(subject: &Subject<'_, L>) {
+async fn lists_show_the_newest_first<L: Store>(subject: &Subject<'_, L>) {
     let (agent_id, customer_id) = subject.other_agent;
     let all = CommandFilter { agent_id: Some(agent_id), ..CommandFilter::default() };
     let scope = TenantScope::one(customer_id);
@@ -214,12 +227,20 @@ async fn lists_show_the_newest_first<L: CommandLedger + CommandArchive>(subject:
     }
     assert_eq!(count(CommandFilter { q: Some("ECHO 6".into()), ..all.clone() }).await, 5);
     assert_eq!(count(CommandFilter { q: Some("echo_6".into()), ..all.clone() }).await, 0);
+    let asker = first.items.first().unwrap().requested_by.id();
+    assert!(count(CommandFilter { requested_by: Some(asker), ..all.clone() }).await >= 1);
+    let nobody = Some(subject.agent.0.as_uuid());
+    assert_eq!(count(CommandFilter { requested_by: nobody, ..all.clone() }).await, 0);
+    let given_at = first.items.first().unwrap().created_at;
+    let (from, to) = (Some(given_at), Some(given_at));
+    let newest = count(CommandFilter { from, ..all.clone() }).await;
+    assert_eq!(newest + count(CommandFilter { to, ..all.clone() }).await, 5);
     let outside = TenantScope::one(subject.agent.1);
     let page = subject.ledger.list(&outside, &all, &PageRequest::default()).await.unwrap();
     assert_eq!(page.total, 0);
 }
 
-async fn what_nobody_will_end_is_due<L: CommandLedger + CommandArchive>(subject: &Subject<'_, L>) {
+async fn what_nobody_will_end_is_due<L: Store>(subject: &Subject<'_, L>) {
     let waiting = subject.given(70).await;
     let running = subject.given(71).await;
     subject.happens(&running, event(Event::Started { at: noon(), pid: None })).await;

@@ -28,6 +28,7 @@ pub async fn contract<R: Store>(repository: &R) {
     there_is_always_an_admin(repository, now).await;
     sessions_are_renewed_and_ended(repository, now).await;
     codes_are_good_once(repository, now).await;
+    sessions_that_are_long_over_are_let_go(repository, now).await;
     a_removed_user_is_gone(repository, now).await;
 }
 
@@ -221,6 +222,21 @@ async fn codes_are_good_once<R: Store>(repository: &R, now: Timestamp) {
     assert!(repository.remove_factor(user(1).id, &author, now).await.unwrap());
     assert!(!repository.remove_factor(user(1).id, &author, now).await.unwrap());
     assert!(!has().await);
+}
+
+async fn sessions_that_are_long_over_are_let_go<R: Store>(repository: &R, now: Timestamp) {
+    let author = Author::system();
+    let (ended, live) = (session(20, now), session(21, now));
+    for session in [&ended, &live] {
+        SessionRepository::create(repository, session.clone(), &author).await.unwrap();
+    }
+    repository.end(ended.user_id, ended.id, &author, now).await.unwrap();
+    repository.forget(now).await.unwrap();
+    let found = async |id| SessionRepository::find(repository, id).await.unwrap();
+    assert!(found(ended.id).await.is_some(), "it has only just ended");
+    let later = now + std::time::Duration::from_secs(1);
+    assert!(repository.forget(later).await.unwrap() >= 1);
+    assert!(found(ended.id).await.is_none() && found(live.id).await.is_some());
 }
 
 async fn a_removed_user_is_gone<R: Store>(repository: &R, now: Timestamp) {

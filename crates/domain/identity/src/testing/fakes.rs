@@ -257,6 +257,13 @@ impl SessionRepository for FakeIdentity {
     ) -> Result<u64, StorageError> {
         Ok(self.end_but(user, keep, now))
     }
+
+    async fn forget(&self, before: Timestamp) -> Result<u64, StorageError> {
+        let mut sessions = self.sessions.lock();
+        let known = sessions.len();
+        sessions.retain(|_, session| session.ended_at.unwrap_or(session.expires_at) >= before);
+        Ok(u64::try_from(known - sessions.len()).unwrap())
+    }
 }
 
 #[async_trait]

@@ -36,6 +36,9 @@ pub(crate) struct CommandRequest {
     environment: BTreeMap<String, String>,
     /// Seconds that an agent which is out of reach may come back for it; 7 days unless given.
     expires_in: Option<f64>,
+    /// That you know that it may be dangerous; some customers ask for it.
+    #[serde(default)]
+    confirm: bool,
 }
 
 /// What kind of action it is.
@@ -60,6 +63,8 @@ pub(crate) struct ActionRequest {
     shell_type: Option<Shell>,
     timeout: Option<f64>,
     expires_in: Option<f64>,
+    #[serde(default)]
+    confirm: bool,
 }
 
 impl From<ActionRequest> for CommandRequest {
@@ -77,6 +82,7 @@ impl From<ActionRequest> for CommandRequest {
             working_directory: None,
             environment: BTreeMap::new(),
             expires_in: action.expires_in,
+            confirm: action.confirm,
         }
     }
 }
@@ -141,6 +147,7 @@ fn wish(
             environment: body.environment,
         },
         expires_in: expires_in(body.expires_in)?,
+        confirm: body.confirm,
         once,
     })
 }
@@ -155,7 +162,7 @@ fn wish(
         (status = 200, description = "it has ended", body = CommandAnswer),
         (status = 202, description = "it goes on", body = AcceptedAnswer),
         (status = 404, description = "no such agent"),
-        (status = 409, description = "the idempotency key was used for another request"),
+        (status = 409, description = "`IDEMPOTENCY_KEY_REUSED`, or `DANGEROUS_COMMAND` without `confirm`"),
         (status = 422, description = "the command breaks a rule"),
     ),
 )]
@@ -186,7 +193,7 @@ pub(crate) async fn run(
     responses(
         (status = 202, body = AcceptedAnswer),
         (status = 404, description = "no such agent"),
-        (status = 409, description = "the idempotency key was used for another request"),
+        (status = 409, description = "`IDEMPOTENCY_KEY_REUSED`, or `DANGEROUS_COMMAND` without `confirm`"),
         (status = 422, description = "the command breaks a rule"),
     ),
 )]

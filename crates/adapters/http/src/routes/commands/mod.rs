@@ -57,6 +57,9 @@ pub(crate) struct CommandAnswer {
     timeout: f64,
     working_directory: Option<String>,
     environment: BTreeMap<String, String>,
+    /// `safe` when it only looks, `dangerous` when it can cost data, access or protection, else
+    /// `caution`.
+    safety_level: &'static str,
     requested_by: RequesterAnswer,
     /// `pending`, `running`, `completed`, `failed`, `cancelled` or `expired`.
     status: &'static str,
@@ -132,6 +135,7 @@ impl CommandAnswer {
             timeout: command.spec.timeout.as_secs_f64(),
             working_directory: command.spec.working_directory.clone(),
             environment: command.spec.environment.clone(),
+            safety_level: command.safety_level.as_str(),
             requested_by: command.requested_by.into(),
             status: command.status().as_str(),
             success: end.map(|end| end.outcome == Outcome::Completed),
@@ -183,6 +187,7 @@ impl From<CommandsError> for Problem {
             }
             CommandsError::Invalid(error) => error.into(),
             CommandsError::KeyReused => Self::new(ProblemCode::IdempotencyConflict, text),
+            CommandsError::Dangerous(_) => Self::new(ProblemCode::DangerousCommand, text),
             CommandsError::Denied(denied) => denied.into(),
             CommandsError::Ended => Self::new(ProblemCode::CommandEnded, text),
             CommandsError::Storage(error) => error.into(),

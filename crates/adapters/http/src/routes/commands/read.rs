@@ -1,7 +1,8 @@
 //! Looking commands up.
 
 use actix_web::{HttpRequest, Responder, web};
-use muster_commands::{CommandFilter, CommandsError, Status};
+use chrono::{DateTime, Utc};
+use muster_commands::{CommandFilter, CommandsError, SafetyLevel, Status};
 use muster_kernel::{AgentId, CommandId, CustomerId, Permit, act};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -35,6 +36,24 @@ impl From<StatusParameter> for Status {
     }
 }
 
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SafetyParameter {
+    Safe,
+    Caution,
+    Dangerous,
+}
+
+impl From<SafetyParameter> for SafetyLevel {
+    fn from(level: SafetyParameter) -> Self {
+        match level {
+            SafetyParameter::Safe => Self::Safe,
+            SafetyParameter::Caution => Self::Caution,
+            SafetyParameter::Dangerous => Self::Dangerous,
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CommandQuery {
@@ -45,6 +64,15 @@ pub(crate) struct CommandQuery {
     customer_id: Option<Uuid>,
     /// Only those whose command text contains this.
     q: Option<String>,
+    /// Only those that this user or key asked for.
+    requested_by: Option<Uuid>,
+    /// Only those that were thought to be this dangerous.
+    #[param(inline)]
+    safety_level: Option<SafetyParameter>,
+    /// Only those that were given at this instant or later.
+    from: Option<DateTime<Utc>>,
+    /// Only those that were given before this instant.
+    to: Option<DateTime<Utc>>,
 }
 
 async fn page(
@@ -59,6 +87,10 @@ async fn page(
         customer_id: query.customer_id.map(CustomerId::from_uuid),
         status: query.status.map(Into::into),
         q: query.q,
+        requested_by: query.requested_by,
+        safety_level: query.safety_level.map(Into::into),
+        from: query.from,
+        to: query.to,
     };
     let page = state.commands.list(permit, &filter, &page.try_into()?).await?;
     Ok(web::Json(ListAnswer::of(page, |command| CommandAnswer::of(&command))))

@@ -1,0 +1,66 @@
+//! Letting go of old commands.
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use muster_commands::CommandRetention;
+use muster_kernel::{Author, Deed, Place, StorageError, Timestamp};
+use sea_orm::entity::prelude::*;
+use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect};
+
+use super::SeaCommands;
+use super::entity::{Column, Entity, output};
+use crate::DatabaseError;
+use crate::audit::Trail;
+use crate::columns::micros;
+
+#[async_trait]
+impl CommandRetention for SeaCommands {
+    async fn forget(
+        &self,
+        before: Timestamp,
+        limit: u64,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<u64, StorageError> {
+        let (trail, author) = (self.database.trail(), author.clone());
+        let write = self.database.write(move |transaction| {
+            async move { forget(transaction, &trail, before, limit, &author, now).await }.boxed()
+        });
+        Ok(write.await?)
+    }
+}
+
+async fn forget(
+    transaction: &DatabaseTransaction,
+    trail: &Trail,
+    before: Timestamp,
+    limit: u64,
+    author: &Author,
+    now: Timestamp,
+) -> Result<u64, DatabaseError> {
+    // Nothing ends before it was created, and ids begin with the millisecond of that: only what is
+    // old enough is looked at.
+    let millis = u128::try_from(before.timestamp_millis()).unwrap_or(0);
+    let youngest = Uuid::from_u128((millis + 1) << 80);
+    let old: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::FinishedAt.lt(micros(before)))
+        .filter(Column::Id.lt(youngest))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .into_tuple()
+        .all(transaction)
+        .await?;
+    let number = u64::try_from(old.len()).unwrap_or(u64::MAX);
+    if number == 0 {
+        return Ok(0);
+    }
+    let of_these = output::Column::CommandId.is_in(old.clone());
+    output::Entity::delete_many().filter(of_these).exec(transaction).await?;
+    Entity::delete_many().filter(Column::Id.is_in(old)).exec(transaction).await?;
+    let place = Place { kind: "commands", id: Uuid::nil(), customer_id: None };
+    let facts = serde_json::json!({ "number": number, "ended_before": before });
+    trail.enter(transaction, author, now, Deed::done("command.forget", place, Some(facts))).await?;
+    Ok(number)
+}

@@ -1,0 +1,205 @@
+//! What programs are told to run by others.
+
+use super::Family;
+use super::words::{Simple, program};
+
+/// What is within a command.
+pub(super) enum Inner {
+    /// A text for another shell.
+    Text(Family, String),
+    /// A program and its arguments.
+    Words(Vec<String>),
+    /// Something that can't be looked at.
+    Hidden(&'static str),
+}
+
+/// Programs that run what comes after their options.
+const PREFIXES: &[&str] = &[
+    "sudo",
+    "doas",
+    "nohup",
+    "time",
+    "nice",
+    "ionice",
+    "setsid",
+    "stdbuf",
+    "command",
+    "exec",
+    "builtin",
+    "busybox",
+    "xargs",
+    "watch",
+    "timeout",
+    "env",
+    "chroot",
+    "unshare",
+    "strace",
+    "caffeinate",
+    "start",
+    "call",
+    "cmd",
+    "then",
+    "do",
+    "else",
+    "if",
+    "while",
+    "until",
+    "!",
+    "{",
+    "elif",
+];
+/// Of those, the ones whose first argument that is no option is their own.
+const WITH_ONE: &[&str] = &["timeout", "chroot"];
+
+/// What is within `simple`, if it runs something else.
+pub(super) fn inner(simple: &Simple, family: Family) -> Option<Inner> {
+    let name = simple.program();
+    let words = &simple.words;
+    match name.as_str() {
+        "sh" | "bash" | "dash" | "zsh" | "ksh" | "ash" | "su" => {
+            let flag = words.iter().position(|word| {
+                let flag = word.strip_prefix('-').filter(|flag| !flag.starts_with('-'));
+                flag.is_some_and(|flag| flag.contains('c'))
+            })?;
+            Some(Inner::Text(Family::Posix, words.get(flag + 1..)?.join(" ")))
+        }
+        "eval" => Some(Inner::Text(Family::Posix, words.get(1..)?.join(" "))),
+        "powershell" | "pwsh" => powershell(words),
+        "cmd" if words.len() > 1 => {
+            let flag = words
+                .iter()
+                .position(|word| ["/c", "/k", "/r"].contains(&word.to_lowercase().as_str()))?;
+            Some(Inner::Text(Family::Cmd, words.get(flag + 1..)?.join(" ")))
+        }
+        "invoke-expression" | "iex" => {
+            let text = words.get(1..)?.join(" ");
+            let text = text.strip_prefix("-Command ").unwrap_or(&text);
+            Some(Inner::Text(Family::PowerShell, text.to_owned()))
+        }
+        "&" | "." if family == Family::PowerShell => rest(words, 1),
+        // `$x = Get-Process`: what is run stands behind the sign.
+        _ if family == Family::PowerShell && name.starts_with('$') => {
+            if words.get(1).is_some_and(|word| word == "=" || word == "+=") {
+                rest(words, 2)
+            } else {
+                None
+            }
+        }
+        // `NAME=value program`
+        _ if family == Family::Posix && is_assignment(words.first()?) => rest(words, 1),
+        _ if PREFIXES.contains(&name.as_str()) => rest(words, own(&name, words)),
+        _ => None,
+    }
+}
+
+fn rest(words: &[String], from: usize) -> Option<Inner> {
+    let words = words.get(from..).filter(|words| !words.is_empty())?;
+    Some(Inner::Words(words.to_vec()))
+}
+
+/// How many words belong to a program that runs what follows them.
+fn own(name: &str, words: &[String]) -> usize {
+    // Options of these that take the word after them.
+    let takes = ["-u", "-g", "-n", "-c", "-i", "-o", "-e", "-k", "-s", "-p", "-d", "-l"];
+    let takes_number = ["xargs", "nice", "ionice", "watch", "sudo", "doas", "timeout", "strace"];
+    let mut index = 1;
+    let mut extra = usize::from(WITH_ONE.contains(&name));
+    while let Some(word) = words.get(index) {
+        let is_flag = word.starts_with('-') || (name == "start" && word.starts_with('/'));
+        if is_flag {
+            let short = word.to_lowercase();
+            let has_value = takes.contains(&short.as_str()) && takes_number.contains(&name);
+            index += 1 + usize::from(has_value);
+        } else if name == "env" && is_assignment(word) {
+            index += 1;
+        } else if extra > 0 {
+            extra -= 1;
+            index += 1;
+        } else {
+            break;
+        }
+    }
+    index
+}
+
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
+fn powershell(words: &[String]) -> Option<Inner> {
+    for (index, word) in words.iter().enumerate().skip(1) {
+        let flag = word.to_lowercase();
+        let Some(flag) = flag.strip_prefix(['-', '/']) else {
+            // A script's name, or the text itself.
+            return Some(Inner::Text(Family::PowerShell, words.get(index..)?.join(" ")));
+        };
+        let is = |full: &str, least: usize| flag.len() >= least && full.starts_with(flag);
+        if is("encodedcommand", 1) || flag == "ec" {
+            let text = words.get(index + 1).and_then(|text| decode(text));
+            return Some(match text {
+                Some(text) => Inner::Text(Family::PowerShell, text),
+                None => Inner::Hidden("runs something encoded that can't be read"),
+            });
+        }
+        if is("command", 1) {
+            return Some(Inner::Text(Family::PowerShell, words.get(index + 1..)?.join(" ")));
+        }
+        if is("file", 1) {
+            return None;
+        }
+    }
+    None
+}
+
+/// Base64 of UTF-16, as PowerShell takes it.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut bits, mut kept) = (0_u32, 0_u32);
+    for letter in text.trim_end_matches('=').bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        kept = (kept << 6) | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from((kept >> bits) & 0xff).ok()?);
+            kept &= (1 << bits) - 1;
+        }
+    }
+    let units: Vec<_> = bytes.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+    String::from_utf16(&units).ok().filter(|text| !text.is_empty())
+}
+
+/// Whether a program reads code from its input.
+pub(super) fn is_interpreter(word: &str) -> bool {
+    let name = program(word);
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    [
+        "sh",
+        "bash",
+        "dash",
+        "zsh",
+        "ksh",
+        "ash",
+        "python",
+        "perl",
+        "ruby",
+        "node",
+        "php",
+        "powershell",
+        "pwsh",
+        "iex",
+        "invoke-expression",
+        "cmd",
+        "osascript",
+    ]
+    .contains(&name)
+}
