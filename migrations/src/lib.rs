@@ -17,6 +17,7 @@ mod m20261121_000011_commands;
 mod m20261121_000012_command_output;
 mod m20261121_000013_audit_entries;
 mod m20261121_000014_safety;
+mod m20261121_000015_installation;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000012_command_output::Migration),
             Box::new(m20261121_000013_audit_entries::Migration),
             Box::new(m20261121_000014_safety::Migration),
+            Box::new(m20261121_000015_installation::Migration),
         ]
     }
 }

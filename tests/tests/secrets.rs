@@ -174,6 +174,11 @@ async fn a_program_with_another_key_than_the_servers_is_refused_and_harms_nothin
             assert!(!output.status.success() && why.contains("MUSTER_SECRET_KEY"), "{why}");
         }
     }
+    let mut serve = Command::new(program("muster"));
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.data_dir());
+    let output = serve.env("MUSTER_SECRET_KEY", key(2)).output().unwrap();
+    let why = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && why.contains("another key"), "{why}");
     assert!(!server.data_dir().join("secret.key").exists());
     assert_eq!(admin.get("/audit/verify").await["intact"], true);
     assert_eq!(admin.get("/audit?action=data_key.create").await["total"], 1);

@@ -143,7 +143,7 @@ mod tests {
     fn no_key_is_drawn_for_a_database_that_was_made_under_another() {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("muster.db");
-        fs::write(&database, "").unwrap();
+        fs::write(&database, "SQLite").unwrap();
         let url = format!("sqlite://{}", database.display()).parse().unwrap();
         let refusal = master_key(folder.path(), &url).unwrap_err().to_string();
         assert!(refusal.starts_with("MUSTER_SECRET_KEY"), "{refusal}");

@@ -31,6 +31,9 @@ use crate::policy::SettingsPolicy;
 use crate::secrets;
 use crate::sign_on::SettingsSignOn;
 
+const OTHER_KEY: &str = "MUSTER_SECRET_KEY: the database was written under another key; set the one \
+     that it was made with, or put its secret.key back";
+
 /// Everything that one process serves.
 pub(crate) struct Wired {
     pub(crate) state: web::Data<AppState>,
@@ -50,6 +53,9 @@ pub(crate) struct Wired {
 pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let base = base(config).await?;
     base.database.migrate().await?;
+    if !base.database.claim().await? {
+        anyhow::bail!(OTHER_KEY);
+    }
     let Base { master, database, clock, entropy, .. } = &base;
     let settings = Arc::new(settings(&base));
     settings.reload().await?;
@@ -163,15 +169,11 @@ async fn base(config: &Config) -> anyhow::Result<Base> {
     Ok(Base { master, database, vault, clock, entropy })
 }
 
-/// The same for programs beside a server: with another key than the server's they would only do
-/// harm.
+/// The same for programs beside a server: with another key they would only do harm.
 async fn ours(config: &Config) -> anyhow::Result<Base> {
     let base = base(config).await?;
     if !base.database.is_ours().await? {
-        anyhow::bail!(
-            "MUSTER_SECRET_KEY: the database was not written under this key, or its audit log was \
-             tampered with; set the key that the server runs with"
-        );
+        anyhow::bail!(OTHER_KEY);
     }
     Ok(base)
 }

@@ -4,7 +4,7 @@
 //! the place it was sealed for is the associated data, so that a row copied into another opens
 //! nothing. A data key seals far fewer secrets than the 2³² that random nonces are good for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +53,8 @@ pub struct SealedVault {
 struct Known {
     ciphers: HashMap<DataKeyId, Aes256Gcm>,
     newest: Option<DataKeyId>,
-    /// One that was made under another master key: nothing may be sealed as if there were none.
-    foreign: Option<DataKeyId>,
+    /// Those that were made under another master key.
+    foreign: HashSet<DataKeyId>,
     read_at: Option<Timestamp>,
 }
 
@@ -87,7 +87,7 @@ impl SealedVault {
             let Some(key) = key else {
                 // What other keys sealed can still be opened.
                 tracing::error!(key.id = %row.id, "a data key was made under another master key");
-                known.foreign = Some(row.id);
+                known.foreign.insert(row.id);
                 continue;
             };
             known.ciphers.insert(row.id, key);
@@ -99,7 +99,12 @@ impl SealedVault {
 
     async fn add(&self, only_first: bool, author: &Author) -> Result<(), StorageError> {
         self.look().await?;
-        if let Some(id) = self.known.lock().foreign {
+        let foreign = {
+            let known = self.known.lock();
+            known.foreign.iter().next().copied().filter(|_| known.newest.is_none())
+        };
+        if let Some(id) = foreign {
+            // All of them are somebody else's: what we add, only we could open.
             return Err(StorageError::new(VaultError::OtherMaster(id)));
         }
         let mut key = Zeroizing::new([0; 32]);
@@ -186,7 +191,7 @@ impl Vault for SealedVault {
             self.look().await?;
             cipher = known();
         }
-        if cipher.is_none() && self.known.lock().foreign == Some(id) {
+        if cipher.is_none() && self.known.lock().foreign.contains(&id) {
             return Err(StorageError::new(VaultError::OtherMaster(id)));
         }
         let opened = cipher.and_then(|cipher| open(&cipher, place, text));

@@ -1,8 +1,9 @@
-//! The last touch to every answer: its request id, its security headers, and a problem document
+//! The first touch to every request, and the last to every answer: its request id, its security headers, and a problem document
 //! where some library answered with an error of its own.
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Uri;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
@@ -27,10 +28,11 @@ const NOTHING: HeaderValue = HeaderValue::from_static("no-store");
 /// # Errors
 /// Those of the handlers, which actix turns into answers further out.
 pub async fn finish(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let request_id = request.extensions().get::<RequestId>().map(ToString::to_string);
+    trim_slash(&mut request);
     let response = next.call(request).await?.map_into_boxed_body();
     let mut response = as_problem(response, request_id.as_deref());
     let asked = response.request().clone();
@@ -58,6 +60,20 @@ pub async fn finish(
         "answered"
     );
     Ok(response)
+}
+
+/// Takes the slash off the end of a path of the API: some clients write one. The router is told as
+/// actix's own `NormalizePath` tells it, which would do it to every path.
+fn trim_slash(request: &mut ServiceRequest) {
+    let trimmed = request.path().strip_suffix('/').filter(|path| path.starts_with("/api/"));
+    let Some(path) = trimmed else { return };
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let Ok(target) = format!("{path}{query}").parse() else { return };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = Some(target);
+    let Ok(uri) = Uri::from_parts(parts) else { return };
+    request.match_info_mut().get_mut().update(&uri);
+    request.head_mut().uri = uri;
 }
 
 fn as_problem(response: ServiceResponse, request_id: Option<&str>) -> ServiceResponse {

@@ -68,6 +68,11 @@ impl Problem {
         Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None }
     }
 
+    /// Whether the same again may soon go well.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.code == ProblemCode::Unavailable
+    }
+
     /// A body that can be read and breaks a rule at `pointer`.
     pub(crate) fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let field = FieldError { pointer: pointer.into(), detail: detail.into() };

@@ -11,8 +11,8 @@ use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTrans
 use crate::DatabaseError;
 use crate::audit::Trail;
 use crate::columns::micros;
-use crate::idempotency;
 use crate::writer::Writer;
+use crate::{idempotency, installation};
 
 /// How many reads are answered at a time.
 const READERS: u32 = 4;
@@ -33,7 +33,9 @@ impl DatabaseUrl {
             Self::Sqlite(url) => url
                 .strip_prefix("sqlite://")
                 .and_then(|rest| rest.split('?').next())
-                .is_some_and(|path| std::path::Path::new(path).exists()),
+                .and_then(|path| std::fs::metadata(path).ok())
+                // A file that somebody made for it is none yet.
+                .is_some_and(|file| file.len() > 0),
             Self::Postgres(_) => false,
         }
     }
@@ -96,18 +98,29 @@ impl Database {
     /// When a step fails; the steps before it stay.
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
         let failed = |error| DatabaseError::new("migrating the database", error);
-        Migrator::up(&self.write_connection, None).await.map_err(failed)?;
-        let trail = self.trail();
-        self.write(move |transaction| async move { trail.begin(transaction).await }.boxed()).await
+        Migrator::up(&self.write_connection, None).await.map_err(failed)
     }
 
-    /// Whether the audit log was written under this key, as far as its head tells: a program that
-    /// was started with another installation's key had better not write to it.
+    /// Claims the database for this key, if nobody has yet, and begins its audit log; says whether
+    /// it is this key's. Whoever is told that it is not had better not write to it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn claim(&self) -> Result<bool, DatabaseError> {
+        let trail = self.trail();
+        self.write(move |transaction| {
+            async move { installation::claim(transaction, &trail).await }.boxed()
+        })
+        .await
+    }
+
+    /// Whether the database is this key's, or nobody's yet.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn is_ours(&self) -> Result<bool, DatabaseError> {
-        Ok(self.trail.read_head(&self.readers).await?.1)
+        let ours = installation::is_ours(&self.readers, self.trail.key_check()).await?;
+        Ok(ours.unwrap_or(true))
     }
 
     /// The connection for schema work, which nothing else may use at the same time.

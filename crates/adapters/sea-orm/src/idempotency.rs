@@ -1,7 +1,8 @@
 //! Requests that came before: the table `idempotency_keys`, written with what they asked for.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{DatabaseTransaction, IntoActiveModel};
+use sea_orm::sea_query::Query;
+use sea_orm::{DatabaseTransaction, IntoActiveModel, QuerySelect};
 
 use crate::DatabaseError;
 
@@ -33,13 +34,45 @@ pub(crate) enum Remembered {
     Conflict,
 }
 
-/// Forgets the requests that came before `before`; says how many.
+/// How many requests are forgotten at a time.
+const AT_ONCE: u64 = 1000;
+
+/// Forgets requests that came before `before`, a thousand at a time; says how many. A command that
+/// has not ended is still known by its key: asked for again, it would run twice.
 pub(crate) async fn forget(
     transaction: &DatabaseTransaction,
     before: i64,
 ) -> Result<u64, DatabaseError> {
-    let old = Entity::delete_many().filter(Column::CreatedAt.lt(before));
-    Ok(old.exec(transaction).await?.rows_affected)
+    use crate::commands::entity as commands;
+    let open = Query::select()
+        .column(commands::Column::Id)
+        .from(commands::Entity)
+        .and_where(commands::Column::FinishedAt.is_null())
+        .take();
+    let old: Vec<(String, String)> = Entity::find()
+        .select_only()
+        .columns([Column::Scope, Column::Key])
+        .filter(Column::CreatedAt.lt(before))
+        .filter(Column::ResourceId.not_in_subquery(open))
+        .limit(AT_ONCE)
+        .into_tuple()
+        .all(transaction)
+        .await?;
+    let mut gone = 0;
+    for key in old {
+        gone += Entity::delete_by_id(key).exec(transaction).await?.rows_affected;
+    }
+    Ok(gone)
+}
+
+/// Forgets the requests that made these.
+pub(crate) async fn forget_of(
+    transaction: &DatabaseTransaction,
+    resources: &[Uuid],
+) -> Result<(), DatabaseError> {
+    let of_these = Column::ResourceId.is_in(resources.iter().copied());
+    Entity::delete_many().filter(of_these).exec(transaction).await?;
+    Ok(())
 }
 
 /// Looks a request up and remembers it if it is new, within the transaction that does the work.

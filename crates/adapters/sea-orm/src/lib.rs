@@ -16,6 +16,7 @@ mod database;
 mod error;
 mod idempotency;
 mod identity;
+mod installation;
 mod settings;
 #[cfg(test)]
 mod testing;

@@ -22,6 +22,7 @@ pub(crate) async fn database() -> Database {
     let database =
         Database::connect(&url.parse::<DatabaseUrl>().unwrap(), CHAIN_KEY).await.unwrap();
     database.migrate().await.unwrap();
+    assert!(database.claim().await.unwrap());
     database
 }
 

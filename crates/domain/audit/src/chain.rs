@@ -103,6 +103,16 @@ impl ChainKey {
         Self(bytes)
     }
 
+    /// By what to recognise the key again, without it.
+    pub fn check(&self) -> Mac {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+            // HMAC takes keys of every length.
+            return Mac::NONE;
+        };
+        mac.update(b"the key of this installation");
+        Mac(mac.finalize().into_bytes().into())
+    }
+
     /// Whether `seal` is of this head.
     pub fn is_sealed(&self, head: &Head, seal: &Mac) -> bool {
         self.seal(head).is(seal)

@@ -7,8 +7,9 @@ use muster_kernel::{Author, Clock, StorageError};
 
 use crate::ports::CommandRetention;
 
-/// How many commands are let go of at a time: other writes go on in between.
-const AT_ONCE: u64 = 500;
+/// How many commands are let go of at a time, each with up to some 32 MiB of output: other writes go
+/// on in between.
+const AT_ONCE: u64 = 20;
 
 /// Lets go of old commands.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::safety::{self, Assessment};
+use crate::safety::{self, Assessment, SafetyLevel};
 
 use serde::{Deserialize, Serialize};
 
@@ -102,7 +102,11 @@ pub struct Spec {
 impl Spec {
     /// What is thought of it.
     pub fn assess(&self) -> Assessment {
-        safety::assess(self.shell_type, &self.command, &self.args)
+        let mut found = safety::assess(self.shell_type, &self.command, &self.args);
+        if self.environment.keys().any(|name| safety::changes_what_runs(name)) {
+            found.level = found.level.max(SafetyLevel::Caution);
+        }
+        found
     }
 
     /// Checks what came in; `default_shell` is what the machine reads when nobody says.

@@ -197,8 +197,13 @@ impl Identity {
         now: Timestamp,
     ) -> Result<bool, SignInError> {
         let account = user.to_string();
-        self.by_code.begin(&account, now).map_err(locked("a second factor"))?;
-        let good = self.uses_code(user, code, author, now).await?;
+        let begun = self.by_code.begin(&account, now).map_err(locked("a second factor"))?;
+        let answer = self.uses_code(user, code, author, now).await;
+        if answer.is_err() {
+            // Nobody can say whether it was wrong.
+            self.by_code.take_back(&account, begun);
+        }
+        let good = answer?;
         if good {
             self.by_code.succeeded(&account);
         } else {

@@ -170,7 +170,7 @@ impl Key {
 
 /// Whether nobody on the way to it can read or change what is said.
 fn is_address(text: &str) -> bool {
-    let clean = !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    let clean = !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@');
     let host = |rest: &str| rest.split(['/', ':', '?', '#']).next().unwrap_or_default().to_owned();
     let here = |rest: &str| {
         ["127.0.0.1", "localhost"].contains(&host(rest).as_str()) || rest.starts_with("[::1]")

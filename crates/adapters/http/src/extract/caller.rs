@@ -24,8 +24,8 @@ enum Credential {
     AccessToken(Secret),
     ApiKey(Secret),
     AgentToken(Secret),
-    /// The ticket itself is used up; the session that it was of goes on.
-    Ticket(SessionId),
+    /// A session, however it was proved: a ticket itself is used up.
+    Session(SessionId),
 }
 
 impl Credential {
@@ -33,7 +33,7 @@ impl Credential {
     async fn principal(&self, state: &AppState, author: &Author) -> Result<Principal, Problem> {
         let principal = match self {
             Self::AccessToken(token) => state.identity.authenticate(token).await,
-            Self::Ticket(session) => state.identity.still(*session).await,
+            Self::Session(session) => state.identity.still(*session).await,
             Self::ApiKey(secret) => {
                 let principal = state.api_keys.authenticate(secret, author.address).await?;
                 Ok(principal.ok_or_else(|| {
@@ -128,7 +128,12 @@ impl<A: Act> May<A> {
     /// The permission as it is now, which may be another or none: what goes on for long asks again
     /// and again.
     pub(crate) async fn still(&self, state: &AppState) -> Result<Permit<A>, Problem> {
-        let Caller { credential, author, .. } = &self.caller;
+        let Caller { credential, principal, author } = &self.caller;
+        // The session counts: an access token is good for less time than some commands run.
+        let credential = match principal {
+            Principal::User { session_id, .. } => &Credential::Session(*session_id),
+            Principal::ApiKey { .. } | Principal::Agent { .. } => credential,
+        };
         let principal = credential.principal(state, author).await?;
         Ok(Permit::ask(principal, author)?)
     }
@@ -186,7 +191,7 @@ async fn credential(
         let ticket = ticket(request, tickets).ok_or_else(unauthenticated)?;
         check_origin(request, state)?;
         let session = state.identity.redeem_ticket(&ticket).await;
-        return session.map(Credential::Ticket).map_err(|error| match error {
+        return session.map(Credential::Session).map_err(|error| match error {
             SessionError::Storage(error) => error.into(),
             _ => Problem::new(ProblemCode::Unauthenticated, "the ticket is used, or too old"),
         });

@@ -47,7 +47,16 @@ fn behind_proxies(peer: IpAddr, told: &[String], trusted: &[IpNet]) -> Option<Ip
         if !is_trusted(address) {
             break;
         }
-        address = one_address(text.trim())?.to_canonical();
+        let text = text.trim();
+        if text.is_empty() {
+            continue;
+        }
+        match one_address(text) {
+            Some(before) => address = before.to_canonical(),
+            // What a proxy of ours says of another is true, whatever stands before it.
+            None if address != peer => break,
+            None => return None,
+        }
     }
     Some(address)
 }
@@ -55,7 +64,7 @@ fn behind_proxies(peer: IpAddr, told: &[String], trusted: &[IpNet]) -> Option<Ip
 /// An address, which some proxies tell with its port.
 fn one_address(text: &str) -> Option<IpAddr> {
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    text.parse().ok().or_else(with_port)
+    text.trim_matches(['[', ']']).parse().ok().or_else(with_port)
 }
 
 /// Somebody who asks a route that takes a password or a refresh token: such requests are counted
@@ -109,7 +118,10 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["198.51.100.1:5678"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["[2001:db8::7]:5678"]), "2001:db8::7");
         assert_eq!(client("10.0.0.1", &["\u{fffd}, 198.51.100.1"]), "198.51.100.1");
-        assert_eq!(client("10.0.0.1", &["unknown, 10.0.0.3"]), "nowhere");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::7]"]), "2001:db8::7");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1, "]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &[""]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &["unknown, 10.0.0.3"]), "10.0.0.3");
         assert_eq!(client("10.0.0.1", &["\u{fffd}"]), "nowhere");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
     }

@@ -37,8 +37,7 @@ macro_rules! routes {
         /// Mounts every route.
         pub(crate) fn configure(config: &mut web::ServiceConfig) {
             $(config.service(
-                // Some clients end every path with a slash.
-                web::resource([$path, concat!($path, "/")])
+                web::resource($path)
                     $(.route(web::$method().to($handler)))+
                     .default_service(web::to(async || {
                         method_not_allowed(&[$(stringify!($method)),+])

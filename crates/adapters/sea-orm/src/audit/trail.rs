@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use muster_audit::{ChainKey, Entry, Head, Mac};
 use muster_kernel::{Author, Deed, Timestamp};
+use parking_lot::Mutex;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, IntoActiveModel};
 
@@ -17,11 +18,14 @@ const ENTRIES_AT_ONCE: usize = 500;
 #[derive(Debug, Clone)]
 pub(crate) struct Trail {
     key: Arc<ChainKey>,
+    /// The head as this process last wrote it. Another process may have written since, and a
+    /// transaction may have been undone: the database has the last word.
+    known: Arc<Mutex<Option<Head>>>,
 }
 
 impl Trail {
     pub(crate) fn new(key: ChainKey) -> Self {
-        Self { key: Arc::new(key) }
+        Self { key: Arc::new(key), known: Arc::default() }
     }
 
     /// Enters one deed.
@@ -44,20 +48,56 @@ impl Trail {
         if deeds.is_empty() {
             return Ok(());
         }
-        let (mut head, ours) = self.read_head(transaction).await?;
-        let links: Vec<_> = deeds
+        let known = self.known.lock().take();
+        if let Some(known) = known {
+            let (head, links) = self.chain(known, &deeds);
+            if self.move_head(transaction, &known, &head).await? {
+                insert(transaction, links).await?;
+                *self.known.lock() = Some(head);
+                return Ok(());
+            }
+        }
+        let (head, ours) = self.read_head(transaction).await?;
+        let (head, links) = self.chain(head, &deeds);
+        insert(transaction, links).await?;
+        self.write_head(transaction, &head, ours).await?;
+        *self.known.lock() = ours.then_some(head);
+        Ok(())
+    }
+
+    /// The entries of these deeds, and the head behind them.
+    fn chain(
+        &self,
+        mut head: Head,
+        deeds: &[(Author, Timestamp, Deed)],
+    ) -> (Head, Vec<entity::ActiveModel>) {
+        let links = deeds
             .iter()
             .map(|(author, at, deed)| head.append(&self.key, Entry::new(0, *at, author, deed)))
             .map(|link| entity::Model::from(link).into_active_model().reset_all())
             .collect();
-        for links in links.chunks(ENTRIES_AT_ONCE) {
-            entity::Entity::insert_many(links.to_vec()).exec_without_returning(transaction).await?;
-        }
-        self.write_head(transaction, &head, ours).await
+        (head, links)
+    }
+
+    /// Moves the head on, if it is the one that is known; says whether it was. That saves the look.
+    async fn move_head(
+        &self,
+        transaction: &DatabaseTransaction,
+        known: &Head,
+        head: &Head,
+    ) -> Result<bool, DatabaseError> {
+        let row = head::Model::of(head, self.key.seal(head)).into_active_model().reset_all();
+        let moved = head::Entity::update_many()
+            .set(row)
+            .filter(head::Column::Id.eq(head::Model::ID))
+            .filter(head::Column::Seal.eq(self.key.seal(known).0.to_vec()))
+            .exec(transaction)
+            .await?;
+        Ok(moved.rows_affected == 1)
     }
 
     /// Where the log begins and ends, and whether it was us who wrote that down.
-    pub(crate) async fn read_head(
+    pub(super) async fn read_head(
         &self,
         connection: &impl ConnectionTrait,
     ) -> Result<(Head, bool), DatabaseError> {
@@ -79,6 +119,7 @@ impl Trail {
         head: &Head,
         ours: bool,
     ) -> Result<(), DatabaseError> {
+        self.known.lock().take();
         let seal = if ours { self.key.seal(head) } else { Mac::NONE };
         let row = head::Model::of(head, seal).into_active_model().reset_all();
         let updated = head::Entity::update_many()
@@ -92,19 +133,32 @@ impl Trail {
         Ok(())
     }
 
-    /// Begins the log of an installation that has no user yet. Later a missing head is one that
+    /// By what the key is recognised again.
+    pub(crate) fn key_check(&self) -> Mac {
+        self.key.check()
+    }
+
+    /// Begins the log of a new installation, unless it has begun. Later a missing head is one that
     /// somebody removed.
     pub(crate) async fn begin(
         &self,
         transaction: &DatabaseTransaction,
     ) -> Result<(), DatabaseError> {
-        let begun = head::Entity::find_by_id(head::Model::ID).one(transaction).await?.is_some();
-        let used = crate::identity::has_users(transaction).await?;
-        if !begun && !used {
+        if head::Entity::find_by_id(head::Model::ID).one(transaction).await?.is_none() {
             self.write_head(transaction, &Head::default(), true).await?;
         }
         Ok(())
     }
+}
+
+async fn insert(
+    transaction: &DatabaseTransaction,
+    links: Vec<entity::ActiveModel>,
+) -> Result<(), DatabaseError> {
+    for links in links.chunks(ENTRIES_AT_ONCE) {
+        entity::Entity::insert_many(links.to_vec()).exec_without_returning(transaction).await?;
+    }
+    Ok(())
 }
 
 /// The head and its seal; of one that is missing, none that is good.

@@ -12,6 +12,7 @@ use super::entity::{Column, Entity, output};
 use crate::DatabaseError;
 use crate::audit::Trail;
 use crate::columns::micros;
+use crate::idempotency;
 
 #[async_trait]
 impl CommandRetention for SeaCommands {
@@ -58,6 +59,7 @@ async fn forget(
     }
     let of_these = output::Column::CommandId.is_in(old.clone());
     output::Entity::delete_many().filter(of_these).exec(transaction).await?;
+    idempotency::forget_of(transaction, &old).await?;
     Entity::delete_many().filter(Column::Id.is_in(old)).exec(transaction).await?;
     let place = Place { kind: "commands", id: Uuid::nil(), customer_id: None };
     let facts = serde_json::json!({ "number": number, "ended_before": before });

@@ -1,9 +1,9 @@
 //! What can cost data, access or protection.
 
-use super::among;
-use super::paths::{is_device, is_hive, is_precious};
+use super::paths::{is_account_file, is_device, is_hive, is_precious};
 use super::unwrap::is_interpreter;
 use super::words::{Simple, program};
+use super::{SafetyLevel, among};
 
 const LOSES_DATA: &str = "removes what nobody wants to lose";
 const LOSES_DISK: &str = "erases a disk or a partition";
@@ -50,78 +50,73 @@ pub(super) fn in_text(text: &str) -> Option<&'static str> {
         .filter(|letter| !letter.is_whitespace() && !['"', '\''].contains(letter))
         .collect();
     let any = |parts: &[&str]| parts.iter().any(|part| compact.contains(part));
-    let runs_fetched = any(&[
-        "<(curl",
-        "<(wget",
-        "-c$(curl",
-        "-c$(wget",
-        "-c`curl",
-        "-c`wget",
-        "eval$(curl",
-        "eval$(wget",
-        "eval`curl",
-        "eval`wget",
-    ]);
-    let fetches = any(&[
-        "downloadstring(",
-        "downloadfile(",
-        "invoke-webrequest",
-        "invoke-restmethod",
-        "net.webclient",
-        "iwr",
-        "irm",
-        "curl",
-        "wget",
-    ]);
-    let runs = any(&["iex(", "iex$", "iex&", "|iex", "invoke-expression", "[scriptblock]::create"])
-        || compact.starts_with("iex");
-    if runs_fetched || (fetches && runs) {
-        return Some(FETCHES);
-    }
-    if runs && any(&["frombase64string", "gzipstream", "deflatestream"]) {
-        return Some(HIDES);
-    }
     if any(&[":(){:|:&};:", ":(){:|:&}"]) {
         return Some(KILLS);
     }
-    if any(&["/dev/tcp/", "/dev/udp/", "net.sockets.tcpclient"]) {
+    // Without a shell at its end it is how people look whether a port is open.
+    if any(&["/dev/tcp/", "/dev/udp/"]) && any(&["sh-i", "exec", "0>&1"]) {
         return Some(REMOTE);
     }
-    if any(&["win32shutdown", "stop-process-name*", "|stop-process-force;"]) {
-        return Some(STOPS);
+    any(&["win32shutdown"]).then_some(STOPS)
+}
+
+/// Whether it brings something from elsewhere.
+pub(super) fn fetches(simple: &Simple) -> bool {
+    let name = simple.program();
+    let object = |word: &String| {
+        let word = word.to_lowercase();
+        word.contains("net.webclient") || word.contains("downloadstring(")
+    };
+    among("curl wget fetch iwr irm invoke-webrequest invoke-restmethod", &name)
+        || simple.words.iter().any(object)
+}
+
+/// Whether it makes a text out of something that nobody can read.
+pub(super) fn decodes(simple: &Simple) -> bool {
+    let hidden = |word: &String| {
+        let word = word.to_lowercase();
+        ["frombase64string(", "gzipstream", "deflatestream"].iter().any(|it| word.contains(it))
+    };
+    among("base64 openssl xxd gunzip", &simple.program()) || simple.words.iter().any(hidden)
+}
+
+/// Whether it runs a text that other commands make.
+pub(super) fn runs_computed(simple: &Simple) -> bool {
+    let name = simple.program();
+    if among("iex invoke-expression", &name) {
+        return true;
     }
-    if any(&["dropdatabase", "droptable", "dropschema", "truncatetable", "dropuser"]) {
-        return Some(DATABASE);
+    let code = is_interpreter(&name) || among("eval source . su", &name);
+    let made = |word: &String| word.contains("$()") || word.contains("<()");
+    code && simple.words.iter().any(made)
+}
+
+/// What is thought of that, where something is fetched or decoded as well.
+pub(super) fn of_computed(fetches: bool, decodes: bool) -> (SafetyLevel, Option<&'static str>) {
+    match (fetches, decodes) {
+        (true, _) => (SafetyLevel::Dangerous, Some(FETCHES)),
+        (false, true) => (SafetyLevel::Dangerous, Some(HIDES)),
+        (false, false) => (SafetyLevel::Caution, None),
     }
-    None
 }
 
 /// What a program does to what is piped into it.
-pub(super) fn of_pipe(simple: &Simple, before: &[Simple]) -> Option<&'static str> {
-    if !simple.piped {
+pub(super) fn of_pipe(simple: &Simple) -> Option<&'static str> {
+    let nearest = simple.upstream.last()?;
+    if among("stop-process spps kill", &simple.program()) {
+        let all = nearest.alone && among("get-process gps ps", &nearest.program);
+        return all.then_some(KILLS);
+    }
+    // With a program of its own, it reads data.
+    let own = |word: &String| ["-m", "-e", "-n", "-ne", "-pe"].contains(&word.as_str());
+    let is_code = simple.words.first().is_some_and(|word| is_interpreter(word));
+    if !is_code || simple.words.iter().any(own) {
         return None;
     }
-    // `curl … | sudo bash -s`: whichever of its words the interpreter is.
-    let reads_code = simple.words.iter().take(4).any(|word| is_interpreter(word));
-    if !reads_code && simple.program() != "stop-process" {
-        return None;
-    }
-    let mut sources = before.iter().rev();
-    let mut names = Vec::new();
-    for source in sources.by_ref() {
-        names.push(source.program());
-        if !source.piped {
-            break;
-        }
-    }
-    let any = |programs: &[&str]| names.iter().any(|name| programs.contains(&name.as_str()));
-    if simple.program() == "stop-process" {
-        let all = before.last().is_some_and(|last| last.words.len() == 1);
-        return (all && any(&["get-process", "gps", "ps"])).then_some(KILLS);
-    }
-    if any(&["curl", "wget", "fetch", "iwr", "irm", "invoke-webrequest", "invoke-restmethod"]) {
+    let any = |list: &str| simple.upstream.iter().any(|source| among(list, &source.program));
+    if any("curl wget fetch iwr irm invoke-webrequest invoke-restmethod") {
         Some(FETCHES)
-    } else if any(&["base64", "openssl", "xxd", "gunzip", "zcat"]) {
+    } else if any("base64 openssl xxd gunzip zcat") {
         Some(HIDES)
     } else {
         None
@@ -131,6 +126,9 @@ pub(super) fn of_pipe(simple: &Simple, before: &[Simple]) -> Option<&'static str
 /// What is dangerous about one program with these arguments.
 pub(super) fn of(simple: &Simple) -> Option<&'static str> {
     let (name, args) = (simple.program(), simple.args());
+    if args.iter().any(|arg| arg == "-whatif" || arg == "-wi") {
+        return None;
+    }
     if let Some((reason, _)) = ALWAYS.iter().find(|(_, names)| {
         among(names, &name) || (name.starts_with("mkfs.") && among(names, "mkfs"))
     }) {
@@ -236,7 +234,8 @@ fn disk(name: &str, args: &Args<'_>) -> Option<&'static str> {
     let dangerous = match name {
         "dd" => args.any(|arg| arg.strip_prefix("of=").is_some_and(is_device)),
         "fdisk" | "parted" | "sgdisk" | "sfdisk" | "gdisk" | "cfdisk" => {
-            !args.has(&["-l", "--list", "-p", "--print", "print", "-d", "--dump"])
+            let looks = args.has(&["-l", "--list", "-p", "--print", "print", "--dump"]);
+            !looks || args.has(&["rm", "mkpart", "mklabel", "resizepart"])
         }
         "cryptsetup" => args.any(|arg| ["luksformat", "erase", "lukserase"].contains(&arg)),
         "mdadm" => args.has(&["--zero-superblock", "--stop", "--remove"]),
@@ -253,7 +252,7 @@ fn disk(name: &str, args: &Args<'_>) -> Option<&'static str> {
         "wmic" => args.has(&["shadowcopy"]) && args.has(&["delete"]),
         "wbadmin" => args.first() == "delete",
         "fsutil" => args.has(&["setzerodata", "deletejournal"]),
-        "tee" | "cp" => args.any(is_device),
+        "tee" | "cp" | "mv" | "install" => args.any(is_device) || args.any(is_account_file),
         _ => false,
     };
     dangerous.then_some(LOSES_DISK)
@@ -276,7 +275,9 @@ fn stop(name: &str, args: &Args<'_>) -> Option<&'static str> {
 fn accounts(name: &str, args: &Args<'_>) -> Option<&'static str> {
     let dangerous = match name {
         "net" | "net1" => match args.first() {
-            "user" | "localgroup" | "group" => args.0.len() > 2 || args.has(&["/add", "/delete"]),
+            "user" | "localgroup" | "group" => {
+                args.has(&["/add", "/delete"]) || (args.0.len() > 2 && !args.has(&["/domain"]))
+            }
             "accounts" | "share" => args.any(|arg| arg.contains(':') || arg == "/delete"),
             _ => false,
         },
@@ -449,6 +450,12 @@ fn processes(name: &str, args: &Args<'_>) -> Option<&'static str> {
 
 fn services_of_others(name: &str, args: &Args<'_>) -> Option<&'static str> {
     let dangerous = match name {
+        "mysql" | "mariadb" | "psql" | "sqlcmd" | "sqlite3" | "mongo" | "mongosh"
+        | "mysqladmin" | "invoke-sqlcmd" => {
+            let text = args.0.concat().replace(char::is_whitespace, "");
+            let drops = ["dropdatabase", "droptable", "dropschema", "truncatetable", "dropuser"];
+            drops.iter().any(|it| text.contains(it)) || args.has(&["drop"])
+        }
         "dropdb"
         | "dropuser"
         | "remove-vm"
@@ -457,11 +464,23 @@ fn services_of_others(name: &str, args: &Args<'_>) -> Option<&'static str> {
         | "remove-mailboxdatabase" => true,
         "redis-cli" => args.has(&["flushall", "flushdb", "shutdown"]),
         "kubectl" => {
-            args.first() == "delete"
-                && args.has(&["--all", "ns", "namespace", "pv", "node", "--all-namespaces", "-a"])
+            let of_all = args.any(|arg| {
+                ["ns/", "namespace/", "pv/", "pvc/", "node/"].iter().any(|it| arg.starts_with(it))
+            });
+            args.has(&["delete"])
+                && (of_all
+                    || args.has(&[
+                        "--all",
+                        "ns",
+                        "namespace",
+                        "pv",
+                        "node",
+                        "--all-namespaces",
+                        "pvc",
+                    ]))
         }
         "docker" | "podman" => args.has(&["prune"]) && args.has(&["--volumes", "volume"]),
-        "terraform" | "tofu" => args.first() == "destroy",
+        "terraform" | "tofu" => args.has(&["destroy", "-destroy"]),
         _ => false,
     };
     dangerous.then_some(DATABASE)

@@ -15,10 +15,12 @@ mod words;
 use std::fmt;
 
 use crate::ShellType;
+pub(crate) use unwrap::changes_what_runs;
 use words::Simple;
 
 /// How deep commands are looked for within commands. What hides deeper is dangerous.
 const DEPTH: usize = 6;
+const TOO_DEEP: &str = "hides commands too deep within others to be looked at";
 
 /// How dangerous a command is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,9 +90,7 @@ pub fn assess(shell: ShellType, command: &str, args: &[String]) -> Assessment {
         let mut words: Vec<_> = command.split_whitespace().map(ToOwned::to_owned).collect();
         words.extend(args.iter().cloned());
         let whole = Simple { words, ..Simple::default() };
-        if let Some(reason) = dangers::of(&whole) {
-            found.add(Assessment::dangerous(reason));
-        }
+        found.add(assess_one(Family::of(shell), &whole, 0));
     }
     found
 }
@@ -120,23 +120,31 @@ impl Family {
 
 fn assess_at(family: Family, text: &str, depth: usize) -> Assessment {
     if depth > DEPTH {
-        return Assessment::dangerous("commands within commands, too deep to be looked at");
+        return Assessment::dangerous(TOO_DEEP);
     }
     let mut found = Assessment::SAFE;
     if let Some(reason) = dangers::in_text(text) {
         found.add(Assessment::dangerous(reason));
     }
     let commands = words::split(family, text);
-    for (index, simple) in commands.iter().enumerate() {
-        let before = commands.get(..index).unwrap_or_default();
-        found.add(assess_one(family, simple, before, depth));
+    let fetches = commands.iter().any(dangers::fetches);
+    let decodes = commands.iter().any(dangers::decodes);
+    for simple in &commands {
+        if dangers::runs_computed(simple) {
+            let (level, reason) = dangers::of_computed(fetches, decodes);
+            found.add(Assessment { level, reasons: reason.into_iter().collect() });
+        }
+        found.add(assess_one(family, simple, depth));
     }
     found
 }
 
-fn assess_one(family: Family, simple: &Simple, before: &[Simple], depth: usize) -> Assessment {
+fn assess_one(family: Family, simple: &Simple, depth: usize) -> Assessment {
+    if depth > DEPTH {
+        return Assessment::dangerous(TOO_DEEP);
+    }
     let mut found = Assessment::SAFE;
-    if let Some(reason) = dangers::of(simple).or_else(|| dangers::of_pipe(simple, before)) {
+    if let Some(reason) = dangers::of(simple).or_else(|| dangers::of_pipe(simple)) {
         found.add(Assessment::dangerous(reason));
     }
     if let Some(target) = &simple.writes_to {
@@ -147,14 +155,15 @@ fn assess_one(family: Family, simple: &Simple, before: &[Simple], depth: usize) 
     }
     match unwrap::inner(simple, family) {
         Some(unwrap::Inner::Text(inner_family, text)) => {
+            // What is not written there nobody has looked at.
+            if text.trim().is_empty() || text.trim() == "-" || text.contains('$') {
+                found.level = found.level.max(SafetyLevel::Caution);
+            }
             found.add(assess_at(inner_family, &text, depth + 1));
         }
         Some(unwrap::Inner::Words(words)) => {
             let inner = Simple { words, ..simple.clone() };
-            if depth >= DEPTH {
-                return Assessment::dangerous("commands within commands, too deep to be looked at");
-            }
-            found.add(assess_one(family, &inner, before, depth + 1));
+            found.add(assess_one(family, &inner, depth + 1));
         }
         Some(unwrap::Inner::Hidden(reason)) => found.add(Assessment::dangerous(reason)),
         None if harmless::is(simple, family) => {}
@@ -208,7 +217,34 @@ mod tests {
         assert_eq!(assess(ShellType::Sh, "echo \"$1\"", &harmless).level, SafetyLevel::Caution);
     }
 
+    /// Commands with everything in them that a text can be taken apart wrongly at.
+    fn harmless_text() -> impl Strategy<Value = String> {
+        let word = prop::sample::select(vec![
+            "echo",
+            "'a;b'",
+            "\"x | y\"",
+            "\"$(date)\"",
+            "\"a `date` b\"",
+            "$(ls -l)",
+            "a\\ b",
+            "\"it's\"",
+            "(date)",
+            "x\\\"y",
+            "# c",
+            "2>/dev/null",
+            "'\"'",
+        ]);
+        prop::collection::vec(word, 0..6).prop_map(|words| format!("echo {}", words.join(" ")))
+    }
+
     proptest! {
+        #[test]
+        fn what_stands_before_it_hides_no_dangerous_command(before in harmless_text()) {
+            let text = format!("{before}\nrm -rf /");
+            let level = assess(ShellType::Bash, &text, &[]).level;
+            prop_assert_eq!(level, SafetyLevel::Dangerous, "{}", text);
+        }
+
         #[test]
         fn no_text_is_too_odd_to_be_looked_at(text in any::<String>(), shell in 0..5_usize) {
             assess(SHELLS[shell], &text, &[]);

@@ -1,7 +1,7 @@
 //! What programs are told to run by others.
 
-use super::Family;
 use super::words::{Simple, program};
+use super::{Family, among};
 
 /// What is within a command.
 pub(super) enum Inner {
@@ -76,17 +76,29 @@ pub(super) fn inner(simple: &Simple, family: Family) -> Option<Inner> {
             let text = text.strip_prefix("-Command ").unwrap_or(&text);
             Some(Inner::Text(Family::PowerShell, text.to_owned()))
         }
-        "&" | "." if family == Family::PowerShell => rest(words, 1),
-        // `$x = Get-Process`: what is run stands behind the sign.
-        _ if family == Family::PowerShell && name.starts_with('$') => {
+        // What a variable names nobody can look at.
+        "&" | "." if family == Family::PowerShell => {
+            let named = words.get(1).is_some_and(|word| !word.starts_with(['$', '(']));
+            if named { rest(words, 1) } else { None }
+        }
+        // `$x = Get-Process`, `$x=Get-Process`: what is run stands behind the sign.
+        _ if family == Family::PowerShell && words.first()?.starts_with('$') => {
             if words.get(1).is_some_and(|word| word == "=" || word == "+=") {
-                rest(words, 2)
-            } else {
-                None
+                return rest(words, 2);
             }
+            let (_, value) = words.first()?.split_once('=')?;
+            let mut inner = vec![value.to_owned()];
+            inner.extend(words.iter().skip(1).cloned());
+            inner.retain(|word| !word.is_empty());
+            rest(&inner, 0)
         }
         // `NAME=value program`
-        _ if family == Family::Posix && is_assignment(words.first()?) => rest(words, 1),
+        _ if family == Family::Posix && is_assignment(words.first()?) => {
+            let first = words.iter().position(|word| !is_assignment(word))?;
+            let code = words.iter().take(first).any(|word| changes_what_runs(word));
+            if code { None } else { rest(words, first) }
+        }
+        "watch" => Some(Inner::Text(family, words.get(own("watch", words)..)?.join(" "))),
         _ if PREFIXES.contains(&name.as_str()) => rest(words, own(&name, words)),
         _ => None,
     }
@@ -97,19 +109,30 @@ fn rest(words: &[String], from: usize) -> Option<Inner> {
     Some(Inner::Words(words.to_vec()))
 }
 
+/// Options that take the word after them, by program; `-p` and `-P` are not the same.
+const TAKES_A_WORD: &[(&str, &str)] = &[
+    ("sudo", "-u -g -h -p -C -r -t -T -U -D -R"),
+    ("doas", "-u -C"),
+    ("env", "-u -C"),
+    ("nice", "-n"),
+    ("ionice", "-c -n -p"),
+    ("timeout", "-k -s"),
+    ("watch", "-n"),
+    ("xargs", "-n -I -P -L -d -s -a -E"),
+    ("strace", "-e -o -p -s"),
+    ("stdbuf", "-i -o -e"),
+];
+
 /// How many words belong to a program that runs what follows them.
 fn own(name: &str, words: &[String]) -> usize {
-    // Options of these that take the word after them.
-    let takes = ["-u", "-g", "-n", "-c", "-i", "-o", "-e", "-k", "-s", "-p", "-d", "-l"];
-    let takes_number = ["xargs", "nice", "ionice", "watch", "sudo", "doas", "timeout", "strace"];
+    let takes = TAKES_A_WORD.iter().find(|(program, _)| *program == name);
+    let takes = takes.map_or("", |(_, options)| *options);
     let mut index = 1;
     let mut extra = usize::from(WITH_ONE.contains(&name));
     while let Some(word) = words.get(index) {
-        let is_flag = word.starts_with('-') || (name == "start" && word.starts_with('/'));
-        if is_flag {
-            let short = word.to_lowercase();
-            let has_value = takes.contains(&short.as_str()) && takes_number.contains(&name);
-            index += 1 + usize::from(has_value);
+        let is_title = name == "start" && (word.is_empty() || word.starts_with('/'));
+        if word.starts_with('-') || is_title {
+            index += 1 + usize::from(among(takes, word));
         } else if name == "env" && is_assignment(word) {
             index += 1;
         } else if extra > 0 {
@@ -122,33 +145,59 @@ fn own(name: &str, words: &[String]) -> usize {
     index
 }
 
-fn is_assignment(word: &str) -> bool {
+/// Whether a variable says which code programs load.
+pub(crate) fn changes_what_runs(name: &str) -> bool {
+    let name = name.split('=').next().unwrap_or(name).to_uppercase();
+    among("PATH BASH_ENV ENV PAGER IFS PS4 PROMPT_COMMAND LESSOPEN EDITOR", &name)
+        || ["LD_", "DYLD_", "GIT_", "PYTHON", "PERL5", "RUBY", "NODE_"]
+            .iter()
+            .any(|start| name.starts_with(start))
+}
+
+pub(super) fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     })
 }
 
+/// Parameters of PowerShell's that take the word after them.
+const OF_POWERSHELL: [&str; 8] = [
+    "executionpolicy",
+    "version",
+    "windowstyle",
+    "outputformat",
+    "inputformat",
+    "psconsolefile",
+    "configurationname",
+    "workingdirectory",
+];
+
 fn powershell(words: &[String]) -> Option<Inner> {
-    for (index, word) in words.iter().enumerate().skip(1) {
+    let mut index = 1;
+    while let Some(word) = words.get(index) {
         let flag = word.to_lowercase();
         let Some(flag) = flag.strip_prefix(['-', '/']) else {
             // A script's name, or the text itself.
             return Some(Inner::Text(Family::PowerShell, words.get(index..)?.join(" ")));
         };
-        let is = |full: &str, least: usize| flag.len() >= least && full.starts_with(flag);
-        if is("encodedcommand", 1) || flag == "ec" {
+        let is = |full: &str| !flag.is_empty() && full.starts_with(flag);
+        if is("encodedcommand") || flag == "ec" {
             let text = words.get(index + 1).and_then(|text| decode(text));
             return Some(match text {
                 Some(text) => Inner::Text(Family::PowerShell, text),
                 None => Inner::Hidden("runs something encoded that can't be read"),
             });
         }
-        if is("command", 1) {
+        if is("command") {
             return Some(Inner::Text(Family::PowerShell, words.get(index + 1..)?.join(" ")));
         }
-        if is("file", 1) {
+        if is("file") {
             return None;
         }
+        let takes = flag == "ep"
+            || OF_POWERSHELL.iter().any(|full| flag.len() > 1 && is(full))
+            || flag == "w";
+        index += 1 + usize::from(takes);
     }
     None
 }

@@ -206,9 +206,14 @@ impl Follower {
         if self.checked_at.elapsed() >= CHECK_EVERY {
             self.checked_at = Instant::now();
             let customer = self.command.customer_id;
-            if self.permit.renew(&self.state, customer).await.is_err() {
-                self.over = true;
-                return Ok(());
+            match self.permit.renew(&self.state, customer).await {
+                // Whether it still may can't be known at the moment: it is asked again soon.
+                Err(problem) if problem.is_passing() => {}
+                Err(_) => {
+                    self.over = true;
+                    return Ok(());
+                }
+                Ok(()) => {}
             }
         }
         let heard = tokio::select! {
