@@ -1,5 +1,5 @@
-//! The first touch to every request, and the last to every answer: its request id, its security headers, and a problem document
-//! where some library answered with an error of its own.
+//! The first touch to every request, and the last to every answer: its request id, its security
+//! headers, and a problem document where some library answered with an error of its own.
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};

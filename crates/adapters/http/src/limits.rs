@@ -26,9 +26,13 @@ impl<'a> Counter<'a> {
     /// By who asks: a key by its customer's plan, everybody else by the installation's.
     pub(crate) async fn principal(&self, principal: &Principal) -> Result<(), Problem> {
         let (who, plan) = match principal {
-            Principal::User { user_id, .. } => (format!("user/{user_id}"), self.default_plan()),
+            Principal::User { user_id, .. } => {
+                (format!("user/{user_id}"), self.state.default_plan())
+            }
             Principal::ApiKey { key_id, plan, .. } => (format!("key/{key_id}"), *plan),
-            Principal::Agent { agent_id, .. } => (format!("agent/{agent_id}"), self.default_plan()),
+            Principal::Agent { agent_id, .. } => {
+                (format!("agent/{agent_id}"), self.state.default_plan())
+            }
         };
         self.count(&who, Kind::General, plan).await
     }
@@ -36,21 +40,17 @@ impl<'a> Counter<'a> {
     /// By who asks, who shows a password or a code as well.
     pub(crate) async fn proof(&self, principal: &Principal) -> Result<(), Problem> {
         let Principal::User { user_id, .. } = principal else { return Ok(()) };
-        self.count(&format!("user/{user_id}"), Kind::Auth, self.default_plan()).await
+        self.count(&format!("user/{user_id}"), Kind::Auth, self.state.default_plan()).await
     }
 
     /// By address: who shows nothing that is good.
     pub(crate) async fn stranger(&self, author: &Author) -> Result<(), Problem> {
-        self.count(&address(author), Kind::General, self.default_plan()).await
+        self.count(&address(author), Kind::General, self.state.default_plan()).await
     }
 
     /// By address: who shows a password or a refresh token.
     pub(crate) async fn sign_in(&self, author: &Author) -> Result<(), Problem> {
-        self.count(&address(author), Kind::Auth, self.default_plan()).await
-    }
-
-    fn default_plan(&self) -> Plan {
-        Plan::parse(&self.state.settings.text(Key::DefaultPlan)).unwrap_or_default()
+        self.count(&address(author), Kind::Auth, self.state.default_plan()).await
     }
 
     async fn count(&self, who: &str, kind: Kind, plan: Plan) -> Result<(), Problem> {

@@ -8,9 +8,9 @@ use muster_audit::Audit;
 use muster_commands::Commands;
 use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_identity::Identity;
-use muster_kernel::Timestamp;
 use muster_kernel::limits::RateLimiter;
-use muster_settings::Settings;
+use muster_kernel::{Plan, Timestamp};
+use muster_settings::{Key, Settings};
 use tokio_util::sync::CancellationToken;
 
 /// The use cases, as the server wired them.
@@ -36,6 +36,13 @@ pub struct AppState {
     pub clock: Arc<dyn muster_kernel::Clock>,
     /// Cancelled when the server is shutting down: streams that would go on end.
     pub closing: CancellationToken,
+}
+
+impl AppState {
+    /// The plan of everybody who has none of their own, and of a customer who is given none.
+    pub(crate) fn default_plan(&self) -> Plan {
+        Plan::parse(&self.settings.text(Key::DefaultPlan)).unwrap_or_default()
+    }
 }
 
 /// How this installation is reached.

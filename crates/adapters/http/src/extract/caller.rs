@@ -233,10 +233,10 @@ fn check_origin(request: &HttpRequest, state: &AppState) -> Result<(), Problem> 
     Err(Problem::new(ProblemCode::Forbidden, detail))
 }
 
-type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
+pub(super) type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
 
 /// The use cases, which are there in every request of a running server.
-fn state_of(request: &HttpRequest) -> Result<web::Data<AppState>, Problem> {
+pub(super) fn state_of(request: &HttpRequest) -> Result<web::Data<AppState>, Problem> {
     request.app_data::<web::Data<AppState>>().cloned().ok_or_else(unauthenticated)
 }
 

@@ -1,15 +1,14 @@
 //! From where a request comes.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use ipnet::IpNet;
-use muster_kernel::{Actor, Author, ProblemCode};
+use muster_kernel::{Actor, Author};
 use tracing_actix_web::RequestId;
 
+use super::caller::{Extracting, state_of};
 use crate::limits::Counter;
 use crate::{AppState, Problem};
 
@@ -74,16 +73,14 @@ pub(crate) struct Stranger(pub(crate) Author);
 
 impl FromRequest for Stranger {
     type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let Some(state) = request.app_data::<web::Data<AppState>>() else {
-                return Err(Problem::new(ProblemCode::Internal, "there is no state"));
-            };
-            let author = author(&request, state);
-            Counter::new(&request, state).sign_in(&author).await?;
+            let state = state_of(&request)?;
+            let author = author(&request, &state);
+            Counter::new(&request, &state).sign_in(&author).await?;
             Ok(Self(author))
         })
     }

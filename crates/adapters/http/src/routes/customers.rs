@@ -6,7 +6,6 @@ use muster_customers::{
     Customer, CustomerChange, CustomerWriteError, CustomersError, InvalidCustomer, Name,
 };
 use muster_kernel::{CustomerId, DangerPolicy, Plan, ProblemCode, act};
-use muster_settings::Key;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -77,10 +76,6 @@ impl From<DangerParameter> for DangerPolicy {
             DangerParameter::Confirm => Self::Confirm,
         }
     }
-}
-
-fn default_plan(state: &AppState) -> Plan {
-    Plan::parse(&state.settings.text(Key::DefaultPlan)).unwrap_or_default()
 }
 
 /// Whose machines these are.
@@ -178,7 +173,7 @@ pub(crate) async fn create(
 ) -> Result<impl Responder, Problem> {
     let CustomerRequest { name, address, plan, dangerous_commands } = body.value().await?;
     let name = Name::parse(&name)?;
-    let plan = plan.map_or_else(|| default_plan(&state), Into::into);
+    let plan = plan.map_or_else(|| state.default_plan(), Into::into);
     let danger = dangerous_commands.map(Into::into).unwrap_or_default();
     let customer = state.customers.create(&permit, name, address, plan, danger).await?;
     let location = format!("/api/v1/customers/{}", customer.id);

@@ -127,7 +127,7 @@ impl UserRepository for SeaIdentity {
         let (trail, author) = (self.database.trail(), author.clone());
         let write = self.database.write(move |transaction| {
             async move {
-                if Entity::find().one(transaction).await?.is_some() {
+                if has_users(transaction).await? {
                     return Ok(false);
                 }
                 create(transaction, &trail, &user, &author).await?;

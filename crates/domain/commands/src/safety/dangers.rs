@@ -42,6 +42,11 @@ const ALWAYS: &[(&str, &str)] = &[
     (KILLS, "killall5"),
 ];
 
+/// Programs that bring something from elsewhere.
+const FETCHERS: &str = "curl wget fetch iwr irm invoke-webrequest invoke-restmethod";
+/// Programs that make a text out of something that nobody can read.
+const DECODERS: &str = "base64 openssl xxd gunzip";
+
 /// What in a whole text is dangerous, whatever its programs are.
 pub(super) fn in_text(text: &str) -> Option<&'static str> {
     let compact: String = text
@@ -67,8 +72,7 @@ pub(super) fn fetches(simple: &Simple) -> bool {
         let word = word.to_lowercase();
         word.contains("net.webclient") || word.contains("downloadstring(")
     };
-    among("curl wget fetch iwr irm invoke-webrequest invoke-restmethod", &name)
-        || simple.words.iter().any(object)
+    among(FETCHERS, &name) || simple.words.iter().any(object)
 }
 
 /// Whether it makes a text out of something that nobody can read.
@@ -77,7 +81,7 @@ pub(super) fn decodes(simple: &Simple) -> bool {
         let word = word.to_lowercase();
         ["frombase64string(", "gzipstream", "deflatestream"].iter().any(|it| word.contains(it))
     };
-    among("base64 openssl xxd gunzip", &simple.program()) || simple.words.iter().any(hidden)
+    among(DECODERS, &simple.program()) || simple.words.iter().any(hidden)
 }
 
 /// Whether it runs a text that other commands make.
@@ -114,9 +118,9 @@ pub(super) fn of_pipe(simple: &Simple) -> Option<&'static str> {
         return None;
     }
     let any = |list: &str| simple.upstream.iter().any(|source| among(list, &source.program));
-    if any("curl wget fetch iwr irm invoke-webrequest invoke-restmethod") {
+    if any(FETCHERS) {
         Some(FETCHES)
-    } else if any("base64 openssl xxd gunzip zcat") {
+    } else if any(DECODERS) || any("zcat") {
         Some(HIDES)
     } else {
         None
@@ -291,54 +295,24 @@ fn accounts(name: &str, args: &Args<'_>) -> Option<&'static str> {
         "ntdsutil" | "dsmod" | "dsrm" | "dsadd" => true,
         "lgpo" | "setspn" => !args.is_empty(),
         _ => {
-            let verbs = [
-                "new-ad",
-                "remove-ad",
-                "set-ad",
-                "disable-ad",
-                "enable-ad",
-                "add-ad",
-                "unlock-ad",
-                "move-ad",
-                "rename-ad",
-                "remove-gpo",
-                "set-gp",
-                "new-gpo",
-            ];
-            verbs.iter().any(|verb| name.starts_with(verb))
+            let verbs = "\
+                new-ad remove-ad set-ad disable-ad enable-ad add-ad unlock-ad move-ad rename-ad \
+                remove-gpo set-gp new-gpo";
+            verbs.split_ascii_whitespace().any(|verb| name.starts_with(verb))
         }
     };
     dangerous.then_some(ACCOUNTS)
 }
 
 /// Services that protect a machine or tell what is done to it.
+const PROTECTORS: &str = "\
+    windefend wdnissvc sense mpssvc wscsvc eventlog firewalld ufw apparmor auditd fail2ban \
+    nftables iptables falcon-sensor clamav-daemon clamd rsyslog crowdsec csfalconservice sysmon \
+    sysmon64 wuauserv";
+
 fn protects(service: &str) -> bool {
     let service = service.trim_end_matches(".service");
-    [
-        "windefend",
-        "wdnissvc",
-        "sense",
-        "mpssvc",
-        "wscsvc",
-        "eventlog",
-        "firewalld",
-        "ufw",
-        "apparmor",
-        "auditd",
-        "fail2ban",
-        "nftables",
-        "iptables",
-        "falcon-sensor",
-        "clamav-daemon",
-        "clamd",
-        "rsyslog",
-        "crowdsec",
-        "csfalconservice",
-        "sysmon",
-        "sysmon64",
-        "wuauserv",
-    ]
-    .contains(&service)
+    among(PROTECTORS, service)
 }
 
 fn protection(name: &str, args: &Args<'_>) -> Option<&'static str> {
@@ -418,25 +392,12 @@ fn remote(name: &str, args: &Args<'_>) -> Option<&'static str> {
     }
 }
 
+/// Processes without which the machine does not go on.
+const VITAL: &str = "\
+    * lsass csrss winlogon wininit smss services svchost systemd init launchd explorer*";
+
 fn processes(name: &str, args: &Args<'_>) -> Option<&'static str> {
-    let vital = |arg: &str| {
-        let arg = program(arg);
-        [
-            "*",
-            "lsass",
-            "csrss",
-            "winlogon",
-            "wininit",
-            "smss",
-            "services",
-            "svchost",
-            "systemd",
-            "init",
-            "launchd",
-            "explorer*",
-        ]
-        .contains(&arg.as_str())
-    };
+    let vital = |arg: &str| among(VITAL, &program(arg));
     let dangerous = match name {
         "kill" => {
             args.has(&["-1", "1"])

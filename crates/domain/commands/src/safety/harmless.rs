@@ -17,7 +17,7 @@ const LOOKS: &str = "\
     pathping nbtstat fi done esac for in break continue } select measure group ft fl gci gc gps \
     gsv gwmi gcim gi gp gcm gal gm gu write sls oh out-string out-host out-null diff dmidecode \
     numfmt fold expr local ntpq zcat zgrep yes param begin process end try catch finally function \
-    acpi runlevel ipcs lslogins iwgetid vm_stat";
+    acpi runlevel ipcs lslogins iwgetid vm_stat lvs vgs pvs";
 /// Verbs of PowerShell that change nothing.
 const VERBS: &str = "\
     get- test- select- where- sort- measure- format- convertto- convertfrom- compare- group- \
@@ -27,8 +27,7 @@ const SUBCOMMANDS: &[(&str, &str)] = &[
     (
         "systemctl",
         "status show cat is-active is-enabled is-failed list-units list-unit-files list-timers \
-        list-sockets list-dependencies list-jobs --failed --version get-default \
-       ",
+        list-sockets list-dependencies list-jobs --failed --version get-default",
     ),
     ("service", "--status-all"),
     ("docker", "ps images logs inspect stats info version top port"),
@@ -89,7 +88,7 @@ const SUBCOMMANDS: &[(&str, &str)] = &[
 /// Programs that only look when they have no argument at all.
 const ALONE: &str = "\
     hostname date time env mount ifconfig ipconfig route sestatus getenforce timedatectl \
-    hostnamectl sysctl dmesg systemctl journalctl bcdedit umask ulimit net lvs vgs pvs path alias";
+    hostnamectl sysctl dmesg systemctl journalctl bcdedit umask ulimit net path alias";
 /// Programs that only look unless one of their arguments begins like this.
 const UNLESS: &[(&str, &str)] = &[
     ("find", "-delete -exec -ok -fprint -fls"),
@@ -98,9 +97,6 @@ const UNLESS: &[(&str, &str)] = &[
     ("dmesg", "-c --clear -d --console -n -t"),
     ("ipconfig", "/release /renew /flushdns /registerdns /setclassid set"),
     ("sysctl", "-w -p -f --system --write --load"),
-    ("lvs", ""),
-    ("vgs", ""),
-    ("pvs", ""),
     ("mount", "-o / -a --all -t --bind"),
     ("ipmitool", "chassis power user mc sel lan raw"),
 ];
@@ -263,32 +259,14 @@ fn powershell(simple: &Simple, name: &str, args: &[String]) -> bool {
     among("if else elseif switch while do foreach until not eq", name)
 }
 
+/// What begins the names of PowerShell's types that only compute.
+const TYPES: &str = "\
+    [math] [datetime] [environment]::get [environment]::os [environment]::machine [int] [string] \
+    [pscustomobject] [timespan] [version] [double] [char] [convert]::to [guid] \
+    [system.net.dns]::get [regex] [array] [bool] [system.environment]::os [long] [uint64] \
+    [ordered] [system.math]";
+
 fn harmless_type(name: &str) -> bool {
-    [
-        "[math]",
-        "[datetime]",
-        "[environment]::get",
-        "[environment]::os",
-        "[environment]::machine",
-        "[int]",
-        "[string]",
-        "[pscustomobject]",
-        "[timespan]",
-        "[version]",
-        "[double]",
-        "[char]",
-        "[convert]::to",
-        "[guid]",
-        "[system.net.dns]::get",
-        "[regex]",
-        "[array]",
-        "[bool]",
-        "[system.environment]::os",
-        "[long]",
-        "[uint64]",
-        "[ordered]",
-        "[system.math]",
-    ]
-    .iter()
-    .any(|known| name.trim_start_matches(['$', '-', '@', ',']).starts_with(known))
+    let name = name.trim_start_matches(['$', '-', '@', ',']);
+    TYPES.split_ascii_whitespace().any(|known| name.starts_with(known))
 }

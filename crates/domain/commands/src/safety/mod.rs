@@ -12,8 +12,6 @@ mod paths;
 mod unwrap;
 mod words;
 
-use std::fmt;
-
 use crate::ShellType;
 pub(crate) use unwrap::changes_what_runs;
 use words::Simple;
@@ -46,12 +44,6 @@ impl SafetyLevel {
     /// Reads what [`SafetyLevel::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Safe, Self::Caution, Self::Dangerous].into_iter().find(|it| it.as_str() == text)
-    }
-}
-
-impl fmt::Display for SafetyLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -14,42 +14,11 @@ pub(super) enum Inner {
 }
 
 /// Programs that run what comes after their options.
-const PREFIXES: &[&str] = &[
-    "sudo",
-    "doas",
-    "nohup",
-    "time",
-    "nice",
-    "ionice",
-    "setsid",
-    "stdbuf",
-    "command",
-    "exec",
-    "builtin",
-    "busybox",
-    "xargs",
-    "watch",
-    "timeout",
-    "env",
-    "chroot",
-    "unshare",
-    "strace",
-    "caffeinate",
-    "start",
-    "call",
-    "cmd",
-    "then",
-    "do",
-    "else",
-    "if",
-    "while",
-    "until",
-    "!",
-    "{",
-    "elif",
-];
+const PREFIXES: &str = "\
+    sudo doas nohup time nice ionice setsid stdbuf command exec builtin busybox xargs timeout \
+    env chroot unshare strace caffeinate start call then do else if while until ! { elif";
 /// Of those, the ones whose first argument that is no option is their own.
-const WITH_ONE: &[&str] = &["timeout", "chroot"];
+const WITH_ONE: &str = "timeout chroot";
 
 /// What is within `simple`, if it runs something else.
 pub(super) fn inner(simple: &Simple, family: Family) -> Option<Inner> {
@@ -99,7 +68,7 @@ pub(super) fn inner(simple: &Simple, family: Family) -> Option<Inner> {
             if code { None } else { rest(words, first) }
         }
         "watch" => Some(Inner::Text(family, words.get(own("watch", words)..)?.join(" "))),
-        _ if PREFIXES.contains(&name.as_str()) => rest(words, own(&name, words)),
+        _ if among(PREFIXES, &name) => rest(words, own(&name, words)),
         _ => None,
     }
 }
@@ -128,7 +97,7 @@ fn own(name: &str, words: &[String]) -> usize {
     let takes = TAKES_A_WORD.iter().find(|(program, _)| *program == name);
     let takes = takes.map_or("", |(_, options)| *options);
     let mut index = 1;
-    let mut extra = usize::from(WITH_ONE.contains(&name));
+    let mut extra = usize::from(among(WITH_ONE, name));
     while let Some(word) = words.get(index) {
         let is_title = name == "start" && (word.is_empty() || word.starts_with('/'));
         if word.starts_with('-') || is_title {
@@ -227,28 +196,14 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf16(&units).ok().filter(|text| !text.is_empty())
 }
 
+/// Programs that read code from their input; some with a version at the end of their name.
+const INTERPRETERS: &str = "\
+    sh bash dash zsh ksh ash python perl ruby node php powershell pwsh iex invoke-expression cmd \
+    osascript";
+
 /// Whether a program reads code from its input.
 pub(super) fn is_interpreter(word: &str) -> bool {
     let name = program(word);
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    [
-        "sh",
-        "bash",
-        "dash",
-        "zsh",
-        "ksh",
-        "ash",
-        "python",
-        "perl",
-        "ruby",
-        "node",
-        "php",
-        "powershell",
-        "pwsh",
-        "iex",
-        "invoke-expression",
-        "cmd",
-        "osascript",
-    ]
-    .contains(&name)
+    among(INTERPRETERS, name)
 }
