@@ -8,6 +8,8 @@ pub enum DangerPolicy {
     Allow,
     /// That whoever runs one says that they know.
     Confirm,
+    /// That a second person approves.
+    Approve,
 }
 
 impl DangerPolicy {
@@ -16,11 +18,14 @@ impl DangerPolicy {
         match self {
             Self::Allow => "allow",
             Self::Confirm => "confirm",
+            Self::Approve => "approve",
         }
     }
 
     /// Reads what [`DangerPolicy::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Allow, Self::Confirm].into_iter().find(|policy| policy.as_str() == text)
+        [Self::Allow, Self::Confirm, Self::Approve]
+            .into_iter()
+            .find(|policy| policy.as_str() == text)
     }
 }

@@ -75,6 +75,18 @@ ids! {
     ConnectionId,
     /// One execution on one agent.
     CommandId,
+    /// One request to many agents.
+    RunId,
+    /// A script in the library.
+    ScriptId,
+    /// A text in the library as it was at one time.
+    VersionId,
+    /// A saved command in the library.
+    SavedCommandId,
+    /// Something that is run again and again.
+    ScheduleId,
+    /// A request that waits for a second person.
+    ApprovalId,
 }
 
 fn new_v7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {

@@ -40,8 +40,8 @@ pub use audit::{Audited, Deed, Place};
 pub use danger::DangerPolicy;
 pub use entropy::Entropy;
 pub use ids::{
-    AgentId, ApiKeyId, CommandId, ConnectionId, CustomerId, DataKeyId, EnrollmentTokenId,
-    SessionId, UserId,
+    AgentId, ApiKeyId, ApprovalId, CommandId, ConnectionId, CustomerId, DataKeyId,
+    EnrollmentTokenId, RunId, SavedCommandId, ScheduleId, ScriptId, SessionId, UserId, VersionId,
 };
 pub use limits::Plan;
 pub use page::{Cursor, Page, PageRequest};

@@ -22,8 +22,8 @@ pub use messages::{
     ServerMessage, Started, SystemInfo,
 };
 pub use order::{
-    Cancel, Execute, Instruction, Order, OrderError, ResumePoint, Settings, ShellType, Signed,
-    Verifier, Welcome, key_id,
+    Cancel, Execute, Instruction, Order, OrderError, ResumePoint, ScriptText, Settings, ShellType,
+    Signed, Verifier, Welcome, key_id,
 };
 
 /// The WebSocket subprotocol that both sides must name.

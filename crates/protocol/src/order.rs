@@ -126,10 +126,26 @@ pub struct Execute {
     /// Variables on top of the agent's own.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// More of them, which the agent keeps out of everything that the command writes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
+    /// The script that runs instead of `command`; its text came before, as frames of the kind 5 on
+    /// this stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<ScriptText>,
     /// Seconds after which the whole process tree is ended.
     pub timeout: f64,
     /// By the server's clock: not to be started later than this.
     pub deadline: DateTime<Utc>,
+}
+
+/// By what the text of a script is recognised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScriptText {
+    /// The SHA-256 of the text, as 64 hexadecimal digits.
+    pub sha256: String,
+    /// How long it is, in bytes; at most 1 MiB.
+    pub bytes: u32,
 }
 
 /// End a command.

@@ -60,6 +60,8 @@ pub(crate) fn execute(command: &Command, stream_id: u32) -> wire::Execute {
         args: command.spec.args.clone(),
         working_directory: command.spec.working_directory.clone(),
         environment: command.spec.environment.clone(),
+        secrets: BTreeMap::new(),
+        script: None,
         timeout: command.spec.timeout.as_secs_f64(),
         deadline: command.expires_at,
     }

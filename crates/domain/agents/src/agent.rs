@@ -12,7 +12,8 @@ use crate::AgentChange;
 pub const ONLINE_FOR: TimeDelta = TimeDelta::seconds(60);
 
 /// A family of operating systems.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OsType {
     /// Any Linux.
     Linux,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_kernel::{
-    Actor, AgentId, ApiKeyId, Audited, CommandId, CustomerId, Place, Timestamp, UserId,
+    Actor, AgentId, ApiKeyId, Audited, CommandId, CustomerId, Place, RunId, Timestamp, UserId,
 };
 use uuid::Uuid;
 
@@ -78,6 +78,8 @@ impl Audited for Command {
             "shell_type": self.spec.shell_type.as_str(),
             "working_directory": self.spec.working_directory,
             "environment": self.spec.environment.keys().collect::<Vec<_>>(),
+            "script_version_id": self.spec.script.map(|script| script.version_id),
+            "run_id": self.run_id,
             "safety_level": self.safety_level.as_str(),
         })
     }
@@ -232,6 +234,10 @@ pub struct Command {
     pub customer_id: CustomerId,
     /// What runs.
     pub spec: Spec,
+    /// The run that it is part of.
+    pub run_id: Option<RunId>,
+    /// Whether its run holds it back: nobody gets it before the run lets it go.
+    pub held: bool,
     /// Who gave it.
     pub requested_by: Requester,
     /// How dangerous it was thought to be when it was given.

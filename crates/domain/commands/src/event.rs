@@ -12,6 +12,11 @@ pub const INTERRUPTED: &str = "INTERRUPTED";
 /// Something that happened to a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// Its run lets it go.
+    Released {
+        /// When.
+        at: Timestamp,
+    },
     /// It is being handed to a connection: from now on the agent may have it.
     Dispatched {
         /// When.
@@ -88,6 +93,11 @@ impl Command {
     /// the server's belief that it expired.
     pub fn apply(&mut self, event: &Event) -> bool {
         match event {
+            Event::Released { .. } => {
+                let held = self.held && self.end().is_none();
+                self.held = false;
+                held
+            }
             Event::Dispatched { at } => self.dispatch(*at),
             Event::Accepted { at } => match &mut self.state {
                 State::Pending { accepted_at: accepted_at @ None } => {
@@ -161,7 +171,8 @@ impl Command {
     }
 
     fn dispatch(&mut self, at: Timestamp) -> bool {
-        let first = self.dispatched_at.is_none() && !matches!(self.state, State::Ended { .. });
+        let free = !self.held && self.dispatched_at.is_none();
+        let first = free && !matches!(self.state, State::Ended { .. });
         if first {
             self.dispatched_at = Some(at);
         }

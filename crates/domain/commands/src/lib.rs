@@ -18,6 +18,7 @@ mod event;
 mod ports;
 mod reconcile;
 mod retention;
+pub mod runs;
 mod safety;
 mod spec;
 mod sweep;
@@ -39,7 +40,7 @@ pub use reconcile::{Closing, Progress, Step, reconcile};
 pub use retention::Retention;
 pub use safety::{Assessment, SafetyLevel, assess};
 pub use spec::{
-    InvalidSpec, Limits, MAX_COMMAND_BYTES, MAX_SPEC_BYTES, ShellType, Spec, SpecRequest,
+    InvalidSpec, Limits, MAX_COMMAND_BYTES, MAX_SPEC_BYTES, ScriptRef, ShellType, Spec, SpecRequest,
 };
 pub use sweep::Sweep;
 pub use usecase::{

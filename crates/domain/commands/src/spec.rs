@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::safety::{self, Assessment, SafetyLevel};
 
+use muster_kernel::{CommandId, Sealed, VersionId};
 use serde::{Deserialize, Serialize};
 
 /// The longest command text, in bytes: longer ones are scripts.
@@ -82,11 +83,25 @@ pub struct Limits {
     pub max_timeout: Duration,
 }
 
+/// A script of the library, as it was when it was asked for. Its text is kept there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptRef {
+    /// Which script, as it was when.
+    pub version_id: VersionId,
+    /// The SHA-256 of its text.
+    pub sha256: [u8; 32],
+    /// How long its text is, in bytes.
+    pub bytes: u32,
+}
+
 /// What is to run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
-    /// The text for the shell.
+    /// The text for the shell; of a script, its name.
     pub command: String,
+    /// The script that runs instead of `command`.
+    #[serde(default)]
+    pub script: Option<ScriptRef>,
     /// Arguments, each handed over as it is and never read as code.
     pub args: Vec<String>,
     /// The program that reads the text.
@@ -97,9 +112,18 @@ pub struct Spec {
     pub working_directory: Option<String>,
     /// Variables on top of the agent's own.
     pub environment: BTreeMap<String, String>,
+    /// More of them, which nobody but the machine gets to see: a JSON object of names and values,
+    /// sealed for [`Spec::secrets_place`] of the command's id. They go when the command has ended.
+    #[serde(skip)]
+    pub secrets: Option<Sealed>,
 }
 
 impl Spec {
+    /// Where the secrets of the command `id` are sealed for.
+    pub fn secrets_place(id: CommandId) -> String {
+        format!("commands/{id}/secrets")
+    }
+
     /// What is thought of it.
     pub fn assess(&self) -> Assessment {
         let mut found = safety::assess(self.shell_type, &self.command, &self.args);
@@ -143,6 +167,8 @@ impl Spec {
             command: request.command,
             args: request.args,
             environment: request.environment,
+            script: None,
+            secrets: None,
         };
         if let Some(field) = spec.first_with_nul() {
             return Err(invalid(field, "a NUL character can't be handed to a program"));

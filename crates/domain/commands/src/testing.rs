@@ -60,7 +60,11 @@ pub fn command_for(seed: u64, agent_id: AgentId, customer_id: CustomerId) -> Com
             timeout: Duration::from_millis(1500),
             working_directory: Some("/tmp".into()),
             environment: [("A".to_owned(), "1".to_owned())].into(),
+            script: None,
+            secrets: None,
         },
+        run_id: None,
+        held: false,
         requested_by: Requester::User(UserId::new(&clock, &entropy)),
         safety_level: SafetyLevel::Safe,
         created_at: clock.now(),
@@ -257,6 +261,7 @@ impl CommandArchive for FakeLedger {
         let waiting = |command: &&Command| {
             command.agent_id == agent_id
                 && command.dispatched_at.is_none()
+                && !command.held
                 && !command.status().is_end()
         };
         Ok(rows.commands.values().filter(waiting).take(limit).cloned().collect())

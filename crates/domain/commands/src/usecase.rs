@@ -219,7 +219,7 @@ impl Commands {
     /// [`CommandsError::Ended`] when there is nothing left to cancel.
     pub async fn cancel(
         &self,
-        permit: &Permit<act::RunCommands>,
+        permit: &Permit<act::CancelCommands>,
         id: CommandId,
     ) -> Result<Arc<Command>, CommandsError> {
         let command = self.find(permit.scope(), id).await?;
@@ -314,6 +314,8 @@ impl Commands {
             agent_id,
             customer_id: agent.customer_id,
             spec,
+            run_id: None,
+            held: false,
             requested_by,
             safety_level,
             created_at: now,
@@ -340,7 +342,7 @@ impl Commands {
         }
         match self.policies.danger_policy(customer).await? {
             DangerPolicy::Allow => Ok(level),
-            DangerPolicy::Confirm => Err(CommandsError::Dangerous(reasons)),
+            DangerPolicy::Confirm | DangerPolicy::Approve => Err(CommandsError::Dangerous(reasons)),
         }
     }
 

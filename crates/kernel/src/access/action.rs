@@ -58,6 +58,7 @@ macro_rules! actions {
 }
 
 const VIEWER: Option<Role> = Some(Role::Viewer);
+const RUNNER: Option<Role> = Some(Role::Runner);
 const OPERATOR: Option<Role> = Some(Role::Operator);
 const ADMIN: Option<Role> = Some(Role::Admin);
 
@@ -76,7 +77,11 @@ actions! {
     ReadCustomers: VIEWER, [], false;
     /// See the customer that one's own key is of.
     ReadOwnCustomer:
-        None, [AgentsRead, AgentsWrite, AgentsEnrol, CommandsRun, ScriptsRead, ScriptsWrite, ProfilesApply],
+        None,
+        [
+            AgentsRead, AgentsWrite, AgentsEnrol, CommandsRun, CommandsRunSaved, ScriptsRead,
+            ScriptsWrite, ProfilesApply
+        ],
         false;
     /// Create, change and remove customers.
     ManageCustomers: ADMIN, [], false;
@@ -97,9 +102,27 @@ actions! {
     /// Let machines in.
     EnrolAgents: None, [AgentsWrite, AgentsEnrol], false;
     /// See commands and their output.
-    ReadCommands: VIEWER, [AgentsRead, CommandsRun], false;
-    /// Run and cancel commands.
+    ReadCommands: VIEWER, [AgentsRead, CommandsRun, CommandsRunSaved], false;
+    /// Run commands of one's own wording.
     RunCommands: OPERATOR, [CommandsRun], false;
+    /// Run what is in the library.
+    RunSaved: RUNNER, [CommandsRun, CommandsRunSaved], false;
+    /// End commands and runs before their time.
+    CancelCommands: RUNNER, [CommandsRun, CommandsRunSaved], false;
+    /// See which requests wait for a second person.
+    ReadApprovals: VIEWER, [CommandsRun, CommandsRunSaved], false;
+    /// Approve and reject what others asked for.
+    DecideApprovals: OPERATOR, [], true;
+    /// Run commands on the server itself.
+    RunLocally: ADMIN, [], true;
+    /// See scripts and saved commands.
+    ReadScripts: VIEWER, [ScriptsRead, ScriptsWrite, CommandsRun, CommandsRunSaved], false;
+    /// Create, change and remove scripts and saved commands.
+    ManageScripts: OPERATOR, [ScriptsWrite], false;
+    /// See schedules.
+    ReadSchedules: VIEWER, [AgentsRead, CommandsRun, CommandsRunSaved], false;
+    /// Create, change and remove schedules.
+    ManageSchedules: OPERATOR, [CommandsRun], false;
     /// See settings, the secret ones masked.
     ReadSettings: ADMIN, [], false;
     /// Change settings.

@@ -22,6 +22,8 @@ pub use permit::Permit;
 pub enum Role {
     /// Sees what an operator sees, changes nothing.
     Viewer,
+    /// Runs what is in the library on the machines of their customers, and no text of their own.
+    Runner,
     /// Works with agents, commands, scripts and profiles of their customers.
     Operator,
     /// May do everything.
@@ -33,6 +35,7 @@ impl Role {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
+            Self::Runner => "runner",
             Self::Operator => "operator",
             Self::Admin => "admin",
         }
@@ -40,7 +43,9 @@ impl Role {
 
     /// Reads what [`Role::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Viewer, Self::Operator, Self::Admin].into_iter().find(|role| role.as_str() == text)
+        [Self::Viewer, Self::Runner, Self::Operator, Self::Admin]
+            .into_iter()
+            .find(|role| role.as_str() == text)
     }
 }
 
@@ -55,6 +60,8 @@ pub enum KeyScope {
     AgentsEnrol,
     /// Run and cancel commands, and see them.
     CommandsRun,
+    /// Run what is in the library and no text of one's own, and see and cancel commands.
+    CommandsRunSaved,
     /// See scripts.
     ScriptsRead,
     /// Create, change and remove scripts.
@@ -70,6 +77,7 @@ impl KeyScope {
         Self::AgentsWrite,
         Self::AgentsEnrol,
         Self::CommandsRun,
+        Self::CommandsRunSaved,
         Self::ScriptsRead,
         Self::ScriptsWrite,
         Self::ProfilesApply,
@@ -82,6 +90,7 @@ impl KeyScope {
             Self::AgentsWrite => "agents:write",
             Self::AgentsEnrol => "agents:enrol",
             Self::CommandsRun => "commands:run",
+            Self::CommandsRunSaved => "commands:run-saved",
             Self::ScriptsRead => "scripts:read",
             Self::ScriptsWrite => "scripts:write",
             Self::ProfilesApply => "profiles:apply",

@@ -28,6 +28,8 @@ pub(crate) enum ScopeParameter {
     AgentsEnrol,
     #[serde(rename = "commands:run")]
     CommandsRun,
+    #[serde(rename = "commands:run-saved")]
+    CommandsRunSaved,
     #[serde(rename = "scripts:read")]
     ScriptsRead,
     #[serde(rename = "scripts:write")]
@@ -43,6 +45,7 @@ impl From<ScopeParameter> for KeyScope {
             ScopeParameter::AgentsWrite => Self::AgentsWrite,
             ScopeParameter::AgentsEnrol => Self::AgentsEnrol,
             ScopeParameter::CommandsRun => Self::CommandsRun,
+            ScopeParameter::CommandsRunSaved => Self::CommandsRunSaved,
             ScopeParameter::ScriptsRead => Self::ScriptsRead,
             ScopeParameter::ScriptsWrite => Self::ScriptsWrite,
             ScopeParameter::ProfilesApply => Self::ProfilesApply,

@@ -67,6 +67,8 @@ pub(crate) enum DangerParameter {
     Allow,
     /// `confirm: true`.
     Confirm,
+    /// The approval of a second person.
+    Approve,
 }
 
 impl From<DangerParameter> for DangerPolicy {
@@ -74,6 +76,7 @@ impl From<DangerParameter> for DangerPolicy {
         match policy {
             DangerParameter::Allow => Self::Allow,
             DangerParameter::Confirm => Self::Confirm,
+            DangerParameter::Approve => Self::Approve,
         }
     }
 }

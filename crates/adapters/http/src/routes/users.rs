@@ -29,6 +29,7 @@ impl From<UserError> for Problem {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RoleParameter {
     Viewer,
+    Runner,
     Operator,
     Admin,
 }
@@ -37,6 +38,7 @@ impl From<RoleParameter> for Role {
     fn from(role: RoleParameter) -> Self {
         match role {
             RoleParameter::Viewer => Self::Viewer,
+            RoleParameter::Runner => Self::Runner,
             RoleParameter::Operator => Self::Operator,
             RoleParameter::Admin => Self::Admin,
         }

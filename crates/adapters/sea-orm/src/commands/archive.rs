@@ -168,7 +168,7 @@ impl CommandArchive for SeaCommands {
     async fn backlog(&self, agent_id: AgentId, limit: usize) -> Result<Vec<Command>, StorageError> {
         let rows = Entity::find()
             .filter(Column::AgentId.eq(agent_id.as_uuid()))
-            .filter(open().add(Column::DispatchedAt.is_null()))
+            .filter(open().add(Column::DispatchedAt.is_null()).add(Column::Held.eq(false)))
             .order_by_asc(Column::Id)
             .limit(u64::try_from(limit).unwrap_or(u64::MAX))
             .all(self.database.reader())

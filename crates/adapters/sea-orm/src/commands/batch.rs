@@ -162,6 +162,8 @@ async fn update(transaction: &DatabaseTransaction, command: &Command) -> Result<
         .col_expr(Column::StderrBytes, Expr::value(row.stderr_bytes))
         .col_expr(Column::StdoutWritten, Expr::value(row.stdout_written))
         .col_expr(Column::StderrWritten, Expr::value(row.stderr_written))
+        .col_expr(Column::Held, Expr::value(row.held))
+        .col_expr(Column::Secrets, Expr::value(row.secrets))
         .filter(Column::Id.eq(row.id))
         .exec(transaction)
         .await?;

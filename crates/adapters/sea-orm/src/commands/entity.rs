@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use muster_commands::{
-    Command, End, Failure, Outcome, OutputBytes, OutputStream, Requester, SafetyLevel, ShellType,
-    Spec, State, Status,
+    Command, End, Failure, Outcome, OutputBytes, OutputStream, Requester, SafetyLevel, ScriptRef,
+    ShellType, Spec, State, Status,
 };
-use muster_kernel::{AgentId, ApiKeyId, CommandId, CustomerId, UserId};
+use muster_kernel::{AgentId, ApiKeyId, CommandId, CustomerId, RunId, Sealed, UserId, VersionId};
 use sea_orm::entity::prelude::*;
 
 use crate::DatabaseError;
@@ -45,6 +45,12 @@ pub struct Model {
     pub stderr_bytes: i64,
     pub stdout_written: i64,
     pub stderr_written: i64,
+    pub run_id: Option<Uuid>,
+    pub held: bool,
+    pub script_version_id: Option<Uuid>,
+    pub script_sha256: Option<Vec<u8>>,
+    pub script_bytes: Option<i64>,
+    pub secrets: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -165,6 +171,18 @@ impl From<&Command> for Model {
             stderr_bytes: count(command.output.stderr),
             stdout_written: count(state.written.stdout),
             stderr_written: count(state.written.stderr),
+            run_id: command.run_id.map(RunId::as_uuid),
+            held: command.held,
+            script_version_id: command.spec.script.map(|script| script.version_id.as_uuid()),
+            script_sha256: command.spec.script.map(|script| script.sha256.to_vec()),
+            script_bytes: command.spec.script.map(|script| i64::from(script.bytes)),
+            // Nobody needs them any more when it has ended.
+            secrets: command
+                .spec
+                .secrets
+                .clone()
+                .filter(|_| command.end().is_none())
+                .map(|it| it.0),
         }
     }
 }
@@ -184,6 +202,7 @@ impl TryFrom<Model> for Command {
         let state = state(&row)?;
         let shell_type = ShellType::parse(&row.shell_type)
             .ok_or_else(|| DatabaseError::bad_row("commands.shell_type"))?;
+        let script = script(&row)?;
         let timeout = from_count(row.timeout_micros, "commands.timeout_micros")?;
         Ok(Self {
             id: CommandId::from_uuid(row.id),
@@ -196,7 +215,11 @@ impl TryFrom<Model> for Command {
                 timeout: Duration::from_micros(timeout),
                 working_directory: row.working_directory,
                 environment: from_json(&row.environment, "commands.environment")?,
+                script,
+                secrets: row.secrets.map(Sealed),
             },
+            run_id: row.run_id.map(RunId::from_uuid),
+            held: row.held,
             requested_by: requester(&row.requested_by_kind, row.requested_by)?,
             safety_level: SafetyLevel::parse(&row.safety_level)
                 .ok_or_else(|| DatabaseError::bad_row("commands.safety_level"))?,
@@ -214,6 +237,18 @@ impl TryFrom<Model> for Command {
             },
         })
     }
+}
+
+fn script(row: &Model) -> Result<Option<ScriptRef>, DatabaseError> {
+    let Some(version_id) = row.script_version_id else { return Ok(None) };
+    let bad = || DatabaseError::bad_row("commands.script_sha256");
+    let sha256 = row.script_sha256.as_deref().and_then(|bytes| bytes.try_into().ok());
+    let bytes = row.script_bytes.and_then(|bytes| u32::try_from(bytes).ok());
+    Ok(Some(ScriptRef {
+        version_id: VersionId::from_uuid(version_id),
+        sha256: sha256.ok_or_else(bad)?,
+        bytes: bytes.ok_or_else(bad)?,
+    }))
 }
 
 fn state(row: &Model) -> Result<State, DatabaseError> {

@@ -20,7 +20,7 @@ use crate::{AppState, Problem};
 )]
 pub(crate) async fn cancel(
     state: web::Data<AppState>,
-    permit: May<act::RunCommands>,
+    permit: May<act::CancelCommands>,
     id: Id<CommandId>,
 ) -> Result<impl Responder, Problem> {
     let command = state.commands.cancel(&permit, id.get()?).await?;

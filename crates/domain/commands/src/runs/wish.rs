@@ -1,0 +1,112 @@
+//! What is to run where, and how carefully.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use muster_agents::OsType;
+use muster_kernel::{AgentId, CustomerId, SavedCommandId, ScriptId, Sealed};
+use serde::{Deserialize, Serialize};
+
+use crate::ShellType;
+
+/// How many machines a target may name one by one.
+pub const MAX_AGENT_IDS: usize = 100_000;
+
+/// Which machines are meant: those that everything which is given applies to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Target {
+    /// These, one by one; a machine that is not there makes the whole target invalid.
+    pub agent_ids: BTreeSet<AgentId>,
+    /// Those with all of these tags.
+    pub tags: BTreeSet<String>,
+    /// Those of this customer.
+    pub customer_id: Option<CustomerId>,
+    /// Those with this family of operating systems.
+    pub os_type: Option<OsType>,
+    /// Every machine that whoever asks may use; has to be said, and narrows nothing.
+    pub all: bool,
+}
+
+/// How carefully.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Strategy {
+    /// On how many machines at a time; on all when `None`.
+    pub max_concurrency: Option<u32>,
+    /// On so many first; on the others when all of these have completed.
+    pub canary: Option<u32>,
+    /// When more machines than this have failed, no other one begins.
+    pub max_failures: Option<u32>,
+}
+
+/// The value of a parameter, as its kind says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ParameterValue {
+    /// Of a boolean.
+    Boolean(bool),
+    /// Of a number.
+    Number(f64),
+    /// Of a string, a choice or a secret.
+    Text(String),
+}
+
+/// The values of parameters by name.
+pub type Parameters = BTreeMap<String, ParameterValue>;
+
+/// A command in the words of whoever asks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are those of Spec, unchecked")]
+pub struct Wording {
+    pub command: String,
+    pub args: Vec<String>,
+    pub shell_type: Option<ShellType>,
+    pub timeout: Option<f64>,
+    pub working_directory: Option<String>,
+    pub environment: BTreeMap<String, String>,
+}
+
+/// What runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Work {
+    /// A command in the words of whoever asks.
+    Command(Wording),
+    /// A script of the library, as it is when the run begins.
+    Script {
+        /// Which.
+        script_id: ScriptId,
+        /// Its parameters, without those that are secret.
+        parameters: Parameters,
+        /// Seconds that it may run.
+        timeout: Option<f64>,
+    },
+    /// A saved command of the library, as it is when the run begins.
+    SavedCommand {
+        /// Which.
+        saved_command_id: SavedCommandId,
+        /// Its parameters, without those that are secret.
+        parameters: Parameters,
+        /// Seconds that it may run.
+        timeout: Option<f64>,
+    },
+}
+
+/// What a run is made of. A schedule keeps one and makes a run of it each time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Template {
+    /// On which machines.
+    pub target: Target,
+    /// What.
+    pub work: Work,
+    /// The secret parameters, a JSON object of names and values, sealed for the place that keeps
+    /// the template.
+    #[serde(skip)]
+    pub secrets: Option<Sealed>,
+    /// How carefully.
+    pub strategy: Strategy,
+    /// How long a machine that is out of reach may come back for it.
+    pub expires_in: Option<Duration>,
+}
