@@ -19,6 +19,7 @@ mod m20261121_000013_audit_entries;
 mod m20261121_000014_safety;
 mod m20261121_000015_installation;
 mod m20261121_000016_command_runs;
+mod m20261121_000017_runs;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000014_safety::Migration),
             Box::new(m20261121_000015_installation::Migration),
             Box::new(m20261121_000016_command_runs::Migration),
+            Box::new(m20261121_000017_runs::Migration),
         ]
     }
 }

@@ -102,6 +102,9 @@ impl Api {
     pub async fn problem(&self, method: Method, path: &str, body: &Value) -> (u16, String) {
         let answer = self.request(method, path).json(body).send().await.unwrap();
         let status = answer.status().as_u16();
+        if status == 200 && is_stream(&answer) {
+            return (status, String::new());
+        }
         let problem: Value = answer.json().await.unwrap_or_default();
         (status, problem["code"].as_str().unwrap_or_default().to_owned())
     }
@@ -187,6 +190,11 @@ impl Api {
         })
         .await
     }
+}
+
+/// Whether the answer goes on for as long as somebody listens.
+fn is_stream(answer: &Response) -> bool {
+    answer.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream")
 }
 
 async fn read(answer: Response) -> Value {

@@ -3,6 +3,8 @@
 //! - [`Server`] is `muster serve` in a folder of its own; it can be killed and started again
 //! - [`Agent`] is `muster-agent run`, likewise
 //! - [`Api`] is a client of the HTTP API, signed in as the admin
+//! - [`Fleet`] is many agents in one process, with the journals that agents keep
+//! - [`EventSource`] is a client of event streams
 //! - [`RawAgent`] speaks the agent protocol by hand, well or badly
 #![expect(
     clippy::unwrap_used,
@@ -13,11 +15,15 @@
 )]
 
 mod api;
+mod events;
+mod fleet;
 mod process;
 pub mod provider;
 mod raw_agent;
 
 pub use api::Api;
+pub use events::{EventSource, ServerEvent};
+pub use fleet::{Behaviour, Fleet, Record};
 pub use process::{Agent, PASSWORD, Server, program, trusting};
 pub use raw_agent::{Enrolled, RawAgent, now};
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const TABLE: &str = include_str!("../authorisation.txt");
 /// The columns that are people, who have a password.
-const PEOPLE: [&str; 4] = ["vie", "ope", "out", "adm"];
+const PEOPLE: [&str; 5] = ["vie", "run", "ope", "out", "adm"];
 /// Operations that end the session which asks.
 const ENDING: [&str; 3] = ["/auth/logout", "/auth/sessions", "/auth/sessions/{id}"];
 
@@ -65,11 +65,13 @@ impl World {
             ("any", world.admin.with_token("")),
             ("pen", world.pending().await),
             ("vie", world.person("viewer", "vie", Some(&acme)).await),
+            ("run", world.person("runner", "run", Some(&acme)).await),
             ("ope", world.person("operator", "ope", Some(&acme)).await),
             ("out", world.person("operator", "out", Some(&other)).await),
             ("adm", world.admin.clone()),
             ("key", world.key(&acme, &every, json!(null)).await.0),
             ("bar", world.key(&acme, &["profiles:apply"], json!(null)).await.0),
+            ("sav", world.key(&acme, &["commands:run-saved"], json!(null)).await.0),
             ("oth", world.key(&other, &every, json!(null)).await.0),
             ("rev", world.revoked_key().await),
             ("exp", world.expired_key(&every).await),
@@ -163,6 +165,8 @@ impl World {
             let agent =
                 if method == "DELETE" { self.new_agent(unique).await } else { self.agent.clone() };
             path = path.replace("{id}", &agent);
+        } else if is_about("/runs") {
+            path = path.replace("{id}", &id(&self.admin.post("/runs", &self.run()).await));
         } else if is_about("/commands") {
             path = path.replace("{id}", &self.new_command().await);
         } else if is_about("/customers") {
@@ -196,6 +200,11 @@ impl World {
         self.admin.queue(&self.agent, &json!({ "command": "echo" })).await
     }
 
+    /// A run on the agent, which is not connected: it goes on.
+    fn run(&self) -> Value {
+        json!({ "target": { "agent_ids": [self.agent] }, "command": "echo" })
+    }
+
     /// A body that is good.
     async fn body(&self, row: &Row, unique: &str) -> Value {
         let command = || json!({ "command": "echo" });
@@ -220,6 +229,7 @@ impl World {
             (_, "/agents/register" | "/agent/register") => json!({ "hostname": "new" }),
             ("PUT", "/agents/{id}" | "/devices/{id}") => json!({ "notes": "" }),
             ("POST", "/devices/{id}/actions") => json!({ "type": "command", "payload": "echo" }),
+            ("POST", "/runs" | "/runs/preview") => self.run(),
             ("POST", path) if path.contains("command") && !path.ends_with("cancel") => command(),
             ("PUT", "/settings") => json!({ "registration_open": true }),
             ("POST", "/settings") => json!({ "key": "registration_open", "value": true }),

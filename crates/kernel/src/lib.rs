@@ -7,6 +7,7 @@
 //! - [`audit`]: what a change says of itself to the audit log
 //! - [`limits`]: how much a principal may ask for
 //! - [`DangerPolicy`]: what it takes to run something dangerous
+//! - [`events`]: what happens, told to whoever listens now
 //! - [`page`]: keyset pages with an opaque cursor
 //! - [`secret`]: opaque tokens, shown once and kept as a hash
 //! - [`tags`]: words that people sort things by
@@ -21,6 +22,7 @@ pub mod access;
 pub mod audit;
 mod danger;
 pub mod entropy;
+pub mod events;
 pub mod ids;
 pub mod limits;
 pub mod page;

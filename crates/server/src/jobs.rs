@@ -7,6 +7,7 @@ use actix_web::web::Data;
 use chrono::TimeDelta;
 use muster_agent_socket::Connections;
 use muster_agents::AgentRepository;
+use muster_commands::runs::Runs;
 use muster_commands::{Retention, Sweep};
 use muster_customers::ApiKeys;
 use muster_http::AppState;
@@ -40,6 +41,41 @@ pub(crate) async fn sweep(sweep: Sweep, stop: CancellationToken) {
                 }
             }
         }
+    }
+}
+
+/// Drives the runs that go on, until `stop`.
+pub(crate) async fn drive(runs: Runs, stop: CancellationToken) {
+    let mut taken_up = false;
+    while !stop.is_cancelled() {
+        if !taken_up {
+            taken_up = runs
+                .take_up()
+                .await
+                .inspect_err(|error| {
+                    log(error, "the runs that go on could not be read");
+                })
+                .is_ok();
+        }
+        let done = runs.drive().await;
+        let failed = done.inspect_err(|error| log(error, "a run could not be driven on")).is_err();
+        tokio::select! {
+            () = async {
+                runs.wait().await;
+                if failed || !taken_up {
+                    tokio::time::sleep(SWEEP_EVERY).await;
+                }
+            } => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Tells listeners how far runs are, until `stop`.
+pub(crate) async fn tell(runs: Runs, stop: CancellationToken) {
+    tokio::select! {
+        () = runs.tell() => {}
+        () = stop.cancelled() => {}
     }
 }
 

@@ -99,6 +99,8 @@ pub(crate) async fn run(
 
     let mut tasks = JoinSet::new();
     tasks.spawn(jobs::sweep(sweep, stop.clone()));
+    tasks.spawn(jobs::drive(state.runs.clone(), stop.clone()));
+    tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
     tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
     tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::{Agents, Enrolment};
 use muster_audit::{Audit, ChainKey};
-use muster_commands::{AgentChannel, Commands, CommandsPorts, Retention, Sweep};
+use muster_commands::runs::{Boards, Runs, RunsPorts};
+use muster_commands::{AgentChannel, CommandFeed, Commands, CommandsPorts, Retention, Sweep};
 use muster_crypto::{
     BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SealedVault, SystemClock,
     Totps,
@@ -16,12 +17,13 @@ use muster_crypto::{
 use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_http::{AppState, client_address};
 use muster_identity::{Identity, IdentityPorts};
+use muster_kernel::events::EventBus;
 use muster_kernel::{Clock, Entropy, Secret};
-use muster_local_bus::{LocalFeed, LocalLimiter, LocalTickets};
+use muster_local_bus::{LocalEvents, LocalFeed, LocalLimiter, LocalTickets};
 use muster_protocol::Signed;
 use muster_sea_orm::{
     Database, SeaAgents, SeaApiKeys, SeaAudit, SeaCommands, SeaCustomers, SeaEnrollmentTokens,
-    SeaIdentity, SeaSettings,
+    SeaIdentity, SeaRuns, SeaSettings,
 };
 use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +68,9 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let customers = Arc::new(SeaCustomers::new(database.clone()));
     let agents = Arc::new(SeaAgents::new(database.clone()));
     let ledger = Arc::new(SeaCommands::new(database.clone()));
-    let feed = Arc::new(LocalFeed::default());
+    let bus: Arc<dyn EventBus> = Arc::new(LocalEvents::new(epoch(&**entropy)));
+    let boards = Arc::new(Boards::new(Arc::new(LocalFeed::default()), bus.clone()));
+    let feed: Arc<dyn CommandFeed> = boards.clone();
     let connections = Connections::new(clock.clone());
     let presence = Arc::new(connections.clone());
     let channel = AgentChannel::new(ledger.clone(), ledger.clone(), feed.clone(), clock.clone());
@@ -81,6 +85,20 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
             clock: clock.clone(),
             entropy: entropy.clone(),
         },
+        config.limits,
+    );
+    let runs = Runs::new(
+        RunsPorts {
+            repository: Arc::new(SeaRuns::new(database.clone())),
+            agents: agents.clone(),
+            courier: presence.clone(),
+            policies: customers.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        },
+        boards,
+        channel.clone(),
         config.limits,
     );
     let stop = CancellationToken::new();
@@ -108,6 +126,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         agents: Agents::new(agents.clone(), presence, clock.clone()),
         agent_tokens: agents.clone(),
         commands,
+        runs,
+        bus,
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter: Arc::new(LocalLimiter::default()),
@@ -222,6 +242,13 @@ fn identity(base: &Base, settings: &Arc<Settings>, public_url: &str) -> Identity
         clock: base.clock.clone(),
         entropy: base.entropy.clone(),
     })
+}
+
+/// What tells the events of this process from those of any other.
+fn epoch(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0_u8; 8];
+    entropy.fill(&mut bytes);
+    format!("{:016x}", u64::from_be_bytes(bytes))
 }
 
 fn peer_address(trusted: Vec<IpNet>) -> PeerAddress {

@@ -7,6 +7,7 @@
 
 mod cors;
 mod docs;
+mod event_stream;
 mod extract;
 mod finish;
 mod limits;

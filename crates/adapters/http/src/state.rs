@@ -6,8 +6,10 @@ use ipnet::IpNet;
 use muster_agents::{AgentTokens, Agents, Enrolment};
 use muster_audit::Audit;
 use muster_commands::Commands;
+use muster_commands::runs::Runs;
 use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_identity::Identity;
+use muster_kernel::events::EventBus;
 use muster_kernel::limits::RateLimiter;
 use muster_kernel::{Plan, Timestamp};
 use muster_settings::{Key, Settings};
@@ -25,6 +27,8 @@ pub struct AppState {
     pub agents: Agents,
     pub agent_tokens: Arc<dyn AgentTokens>,
     pub commands: Commands,
+    pub runs: Runs,
+    pub bus: Arc<dyn EventBus>,
     pub settings: Arc<Settings>,
     pub audit: Audit,
     pub limiter: Arc<dyn RateLimiter>,

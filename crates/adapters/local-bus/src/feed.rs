@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use futures_util::{StreamExt, stream};
-use muster_commands::{CommandFeed, Heard, Notice, Subscription};
+use muster_commands::{Command, CommandFeed, Heard, Notice, Subscription};
 use muster_kernel::CommandId;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -37,8 +37,8 @@ impl Drop for Listener {
 }
 
 impl CommandFeed for LocalFeed {
-    fn publish(&self, id: CommandId, notice: Notice) {
-        if let Some(sender) = self.channels.get(&id) {
+    fn publish(&self, command: &Arc<Command>, notice: Notice) {
+        if let Some(sender) = self.channels.get(&command.id) {
             let _ = sender.send(Arc::new(notice));
         }
     }
@@ -79,9 +79,9 @@ mod tests {
     #[tokio::test]
     async fn a_listener_hears_its_own_command_in_order() {
         let feed = LocalFeed::default();
-        let (id, other) = (command(1).id, command(2).id);
-        let mut news = feed.subscribe(id);
-        for (about, offset) in [(id, 0), (other, 7), (id, 1)] {
+        let (one, other) = (Arc::new(command(1)), Arc::new(command(2)));
+        let mut news = feed.subscribe(one.id);
+        for (about, offset) in [(&one, 0), (&other, 7), (&one, 1)] {
             feed.publish(about, output(offset));
         }
         for expected in [output(0), output(1)] {
@@ -93,10 +93,10 @@ mod tests {
     #[tokio::test]
     async fn a_listener_that_is_too_slow_is_told_so_and_goes_on() {
         let feed = LocalFeed::default();
-        let id = command(1).id;
-        let mut news = feed.subscribe(id);
+        let one = Arc::new(command(1));
+        let mut news = feed.subscribe(one.id);
         for offset in 0..100 {
-            feed.publish(id, output(offset));
+            feed.publish(&one, output(offset));
         }
         assert!(matches!(news.next().await, Some(Heard::Missed)));
         assert!(matches!(news.next().await, Some(Heard::Notice(_))));
@@ -105,12 +105,12 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_kept_for_a_command_that_nobody_listens_to() {
         let feed = LocalFeed::default();
-        let id = command(1).id;
-        let (one, other) = (feed.subscribe(id), feed.subscribe(id));
+        let command = Arc::new(command(1));
+        let (one, other) = (feed.subscribe(command.id), feed.subscribe(command.id));
         drop(one);
         assert_eq!(feed.channels.len(), 1);
         drop(other);
-        feed.publish(id, output(0));
+        feed.publish(&command, output(0));
         assert!(feed.channels.is_empty());
     }
 }

@@ -54,6 +54,7 @@ pub(crate) async fn forget(
         .columns([Column::Scope, Column::Key])
         .filter(Column::CreatedAt.lt(before))
         .filter(Column::ResourceId.not_in_subquery(open))
+        .filter(Column::ResourceId.not_in_subquery(crate::runs::open()))
         .limit(AT_ONCE)
         .into_tuple()
         .all(transaction)

@@ -17,6 +17,7 @@ mod error;
 mod idempotency;
 mod identity;
 mod installation;
+mod runs;
 mod settings;
 #[cfg(test)]
 mod testing;
@@ -29,4 +30,5 @@ pub use customers::{SeaApiKeys, SeaCustomers, SeaEnrollmentTokens};
 pub use database::{Database, DatabaseUrl, InvalidDatabaseUrl};
 pub use error::DatabaseError;
 pub use identity::SeaIdentity;
+pub use runs::SeaRuns;
 pub use settings::SeaSettings;

@@ -20,8 +20,9 @@ mod usecase;
 pub use agent::{Agent, AgentStatus, Metrics, NetworkInterface, ONLINE_FOR, OsType, SystemInfo};
 pub use enrolment::{Credential, EnrolError, Enrolled, Enrolment, MachineKey};
 pub use ports::{
-    Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentTokens, Connection,
-    Enrol, EnrolCandidate, Presence, RefreshError, StatusCounts,
+    Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
+    AgentTokens, Connection, Enrol, EnrolCandidate, Presence, RefreshError, SelectedAgent,
+    StatusCounts,
 };
 pub use registration::{Field, InvalidRegistration, Registration, RegistrationRequest};
 pub use usecase::{AgentView, Agents, AgentsError};

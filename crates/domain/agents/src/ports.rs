@@ -1,5 +1,7 @@
 //! What the registry needs from outside.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use muster_kernel::{
     AgentId, Author, ConnectionId, CustomerId, Page, PageRequest, StorageError, Tags, TenantScope,
@@ -25,6 +27,30 @@ pub struct AgentFilter {
     /// Only those whose host name, address, operating system or notes contain this text, upper
     /// and lower case alike.
     pub q: Option<String>,
+}
+
+/// Machines that are picked, wherever they are: those that everything which is given applies to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentSelection {
+    /// Only these.
+    pub ids: Option<BTreeSet<AgentId>>,
+    /// Only those with all of these tags.
+    pub tags: BTreeSet<String>,
+    /// Only this customer's.
+    pub customer_id: Option<CustomerId>,
+    /// Only one family of operating systems.
+    pub os_type: Option<OsType>,
+}
+
+/// A machine that was picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SelectedAgent {
+    /// Which.
+    pub id: AgentId,
+    /// Whose.
+    pub customer_id: CustomerId,
+    /// Its family of operating systems.
+    pub os_type: OsType,
 }
 
 /// A change to an agent; what is `None` stays, and empty notes remove those there are.
@@ -67,6 +93,13 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
         filter: &AgentFilter,
         page: &PageRequest,
     ) -> Result<Page<Agent>, StorageError>;
+
+    /// All agents in `scope` that are picked, in the order in which they enrolled.
+    async fn select(
+        &self,
+        scope: &TenantScope,
+        selection: &AgentSelection,
+    ) -> Result<Vec<SelectedAgent>, StorageError>;
 
     /// How many agents in `scope` pass `filter` (its status aside), by status at `now`.
     async fn count(

@@ -20,9 +20,9 @@ mod contract;
 pub use contract::{Subject, candidate, contract};
 
 use crate::{
-    Admission, Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentStatus,
-    AgentTokens, Connection, Enrol, EnrolCandidate, EnrolError, Presence, RefreshError,
-    Registration, StatusCounts, SystemInfo,
+    Admission, Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
+    AgentStatus, AgentTokens, Connection, Enrol, EnrolCandidate, EnrolError, Presence,
+    RefreshError, Registration, SelectedAgent, StatusCounts, SystemInfo,
 };
 
 /// A registry in memory. Every enrollment token that was [allowed](Self::allow) is good for ever.
@@ -82,6 +82,28 @@ impl AgentRepository for FakeAgents {
             .cloned()
             .collect();
         Ok(Page::from_rows(items, page, total, |agent| Cursor::after(agent.id.as_uuid())))
+    }
+
+    async fn select(
+        &self,
+        scope: &TenantScope,
+        selection: &AgentSelection,
+    ) -> Result<Vec<SelectedAgent>, StorageError> {
+        let AgentSelection { ids, tags, customer_id, os_type } = selection;
+        let picked = |agent: &&Agent| {
+            scope.contains(agent.customer_id)
+                && ids.as_ref().is_none_or(|ids| ids.contains(&agent.id))
+                && tags.iter().all(|tag| agent.tags.iter().any(|known| known == tag))
+                && customer_id.is_none_or(|id| agent.customer_id == id)
+                && os_type.is_none_or(|os_type| agent.os_type == os_type)
+        };
+        let rows = self.rows.lock();
+        let selected = rows.values().map(|row| &row.0).filter(picked).map(|agent| SelectedAgent {
+            id: agent.id,
+            customer_id: agent.customer_id,
+            os_type: agent.os_type,
+        });
+        Ok(selected.collect())
     }
 
     async fn count(

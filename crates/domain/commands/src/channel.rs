@@ -90,8 +90,10 @@ impl AgentChannel {
         let feed = Arc::clone(&self.feed);
         async move {
             let recorded = recording.await?;
-            if let Some(notice) = recorded.as_ref().and_then(|recorded| notice(recorded, stream)) {
-                feed.publish(id, notice);
+            if let Some(recorded) = &recorded
+                && let Some(notice) = notice(recorded, stream)
+            {
+                feed.publish(&recorded.command, notice);
             }
             Ok(recorded)
         }

@@ -32,7 +32,7 @@ impl OutputStream {
 }
 
 /// How much of a command's text the audit log shows, in characters; the command has all of it.
-const AUDITED_TEXT: usize = 1000;
+pub(crate) const AUDITED_TEXT: usize = 1000;
 
 /// Who asked for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

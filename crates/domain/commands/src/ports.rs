@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use muster_kernel::{
-    AgentId, Author, CommandId, CustomerId, DangerPolicy, Page, PageRequest, StorageError,
+    AgentId, Author, CommandId, CustomerId, DangerPolicy, Page, PageRequest, RunId, StorageError,
     TenantScope, Timestamp,
 };
 use uuid::Uuid;
@@ -122,6 +122,8 @@ pub struct CommandFilter {
     pub agent_id: Option<AgentId>,
     /// Only this customer's.
     pub customer_id: Option<CustomerId>,
+    /// Only this run's.
+    pub run_id: Option<RunId>,
     /// Only those that are this far.
     pub status: Option<Status>,
     /// Only those whose command text contains this, upper and lower case alike.
@@ -248,8 +250,8 @@ pub type Subscription = BoxStream<'static, Heard>;
 /// Tells listeners what was committed. News may be lost on the way, never the truth: that is in
 /// the archive, and a listener that [missed](Heard::Missed) something looks there.
 pub trait CommandFeed: Send + Sync + std::fmt::Debug {
-    /// Tells everybody who listens to the command `id`.
-    fn publish(&self, id: CommandId, notice: Notice);
+    /// Tells everybody who listens to `command`.
+    fn publish(&self, command: &Arc<Command>, notice: Notice);
 
     /// Listens to the command `id`.
     fn subscribe(&self, id: CommandId) -> Subscription;

@@ -1,7 +1,7 @@
 //! A ledger in memory, a courier that remembers, and the contract that every ledger keeps.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +11,13 @@ use chrono::{DateTime, TimeDelta};
 use futures_util::{FutureExt, StreamExt};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
-    AgentId, Author, Clock, CommandId, Cursor, CustomerId, Page, PageRequest, StorageError,
+    AgentId, Author, Clock, CommandId, Cursor, CustomerId, Page, PageRequest, RunId, StorageError,
     TenantScope, Timestamp, UserId,
 };
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
+use crate::runs::Run;
 use crate::{
     Append, Command, CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention,
     Courier, Due, Effect, Entry, Event, Heard, Notice, Once, Outcome, OutputBytes, OutputChunk,
@@ -25,8 +26,10 @@ use crate::{
 };
 
 mod contract;
+mod runs;
 
 pub use contract::{Subject, contract};
+pub use runs::{RunsSubject, run, runs_contract};
 
 /// The instant at which examples happen.
 pub fn noon() -> Timestamp {
@@ -93,6 +96,8 @@ struct Rows {
     output: HashMap<(CommandId, OutputStream), Vec<u8>>,
     keys: HashMap<(String, String), ([u8; 32], CommandId)>,
     removed_agents: HashSet<AgentId>,
+    runs: BTreeMap<RunId, (Run, BTreeSet<CustomerId>)>,
+    run_keys: HashMap<(String, String), ([u8; 32], RunId)>,
 }
 
 /// A ledger in memory. It commits at once.
@@ -204,6 +209,7 @@ impl CommandArchive for FakeLedger {
             scope.contains(command.customer_id)
                 && filter.agent_id.is_none_or(|id| command.agent_id == id)
                 && filter.customer_id.is_none_or(|id| command.customer_id == id)
+                && filter.run_id.is_none_or(|id| command.run_id == Some(id))
                 && filter.status.is_none_or(|status| command.status() == status)
                 && filter.requested_by.is_none_or(|id| command.requested_by.id() == id)
                 && filter.safety_level.is_none_or(|level| command.safety_level == level)
@@ -298,8 +304,8 @@ impl Default for FakeFeed {
 }
 
 impl CommandFeed for FakeFeed {
-    fn publish(&self, id: CommandId, notice: Notice) {
-        let _ = self.0.send((id, Arc::new(notice)));
+    fn publish(&self, command: &Arc<Command>, notice: Notice) {
+        let _ = self.0.send((command.id, Arc::new(notice)));
     }
 
     fn subscribe(&self, id: CommandId) -> Subscription {

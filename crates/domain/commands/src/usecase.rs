@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use chrono::TimeDelta;
 use futures_util::StreamExt;
-use muster_agents::{Agent, AgentRepository, OsType};
+use muster_agents::{AgentRepository, OsType};
 use muster_kernel::{
     AgentId, Author, Clock, CommandId, CustomerId, DangerPolicy, Denied, Entropy, Page,
-    PageRequest, Permit, StorageError, TenantScope, act,
+    PageRequest, Permit, StorageError, TenantScope, Timestamp, act,
 };
 
 use crate::ports::{
@@ -296,19 +296,10 @@ impl Commands {
             .find(permit.scope(), agent_id)
             .await?
             .ok_or(CommandsError::AgentNotFound)?;
-        let spec = Spec::parse(request.spec, default_shell(&agent), self.limits)?;
+        let spec = Spec::parse(request.spec, shell_of(agent.os_type), self.limits)?;
         let safety_level = self.check_danger(&spec, agent.customer_id, request.confirm).await?;
-        let expires_in = request.expires_in.unwrap_or(DEFAULT_EXPIRES_IN);
         let now = self.clock.now();
-        let expires_at = TimeDelta::from_std(expires_in)
-            .ok()
-            .filter(|_| !expires_in.is_zero() && expires_in <= MAX_EXPIRES_IN)
-            .and_then(|expires_in| now.checked_add_signed(expires_in))
-            .map(muster_kernel::time::to_micros)
-            .ok_or_else(|| InvalidSpec {
-                field: "expires_in",
-                rule: "more than 0 and at most 31622400 seconds (366 days)".into(),
-            })?;
+        let expires_at = expiry(request.expires_in, now)?;
         Ok(Command {
             id: CommandId::new(&*self.clock, &*self.entropy),
             agent_id,
@@ -395,9 +386,26 @@ impl Commands {
     }
 }
 
+/// Until when what is given at `now` may begin.
+pub(crate) fn expiry(
+    expires_in: Option<Duration>,
+    now: Timestamp,
+) -> Result<Timestamp, InvalidSpec> {
+    let expires_in = expires_in.unwrap_or(DEFAULT_EXPIRES_IN);
+    TimeDelta::from_std(expires_in)
+        .ok()
+        .filter(|_| !expires_in.is_zero() && expires_in <= MAX_EXPIRES_IN)
+        .and_then(|expires_in| now.checked_add_signed(expires_in))
+        .map(muster_kernel::time::to_micros)
+        .ok_or_else(|| InvalidSpec {
+            field: "expires_in",
+            rule: "more than 0 and at most 31622400 seconds (366 days)".into(),
+        })
+}
+
 /// What a machine reads when nobody says: what its system comes with.
-fn default_shell(agent: &Agent) -> ShellType {
-    match agent.os_type {
+pub(crate) const fn shell_of(os_type: OsType) -> ShellType {
+    match os_type {
         OsType::Windows => ShellType::Powershell,
         OsType::Linux | OsType::Macos | OsType::Other => ShellType::Sh,
     }

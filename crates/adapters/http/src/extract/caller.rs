@@ -125,6 +125,11 @@ impl<A: Act> May<A> {
         Ok(Self { permit, caller })
     }
 
+    /// The permission to do `B` as well.
+    pub(crate) fn also<B: Act>(&self) -> Result<Permit<B>, Problem> {
+        self.caller.may()
+    }
+
     /// The permission as it is now, which may be another or none: what goes on for long asks again
     /// and again.
     pub(crate) async fn still(&self, state: &AppState) -> Result<Permit<A>, Problem> {

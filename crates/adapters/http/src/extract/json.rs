@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::StreamExt;
 use muster_kernel::ProblemCode;
@@ -24,6 +24,7 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 /// may, so that nobody else learns what it should look like, or has it kept in memory.
 pub(crate) struct Json<T> {
     right_kind: bool,
+    is_empty: bool,
     payload: Result<web::Payload, actix_web::Error>,
     value: PhantomData<T>,
 }
@@ -47,7 +48,11 @@ impl<T> FromRequest for Json<T> {
             .and_then(|kind| kind.split(';').next())
             .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
         let payload = web::Payload::from_request(request, payload).into_inner();
-        ready(Ok(Self { right_kind, payload, value: PhantomData }))
+        let headers = request.headers();
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let is_empty =
+            length.is_none_or(|length| length == "0") && !headers.contains_key(TRANSFER_ENCODING);
+        ready(Ok(Self { right_kind, is_empty, payload, value: PhantomData }))
     }
 }
 
@@ -55,6 +60,17 @@ impl<T: DeserializeOwned> Json<T> {
     /// Reads it.
     pub(crate) async fn value(self) -> Result<T, Problem> {
         Ok(self.body().await?.value)
+    }
+
+    /// Reads it like [`Json::body`]; where there is none at all, it is the default.
+    pub(crate) async fn body_or_default(self) -> Result<Body<T>, Problem>
+    where
+        T: Default,
+    {
+        if self.is_empty {
+            return Ok(Body { value: T::default(), fingerprint: Sha256::digest(b"").into() });
+        }
+        self.body().await
     }
 
     /// Reads it, and by what to recognise it.

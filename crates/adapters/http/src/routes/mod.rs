@@ -9,13 +9,16 @@ mod commands;
 mod customers;
 mod described;
 mod enrollment_tokens;
+mod events;
 mod oidc;
 mod own_customer;
 mod register;
+mod runs;
 mod sessions;
 mod settings;
 mod system;
 mod users;
+mod wish;
 
 use actix_web::{Responder, web};
 use muster_kernel::ProblemCode;
@@ -115,6 +118,16 @@ routes! {
     "/commands/{id}" { get => commands::read::read }
     "/commands/{id}/output" { get => commands::output::output }
     "/commands/{id}/cancel" { post => commands::cancel::cancel }
+    "/runs" { get => runs::read::list, post => runs::start::start }
+    "/runs/preview" { post => runs::start::preview }
+    "/runs/{id}" { get => runs::read::read }
+    "/runs/{id}/commands" { get => runs::read::commands }
+    "/runs/{id}/events" { get => runs::events::events }
+    "/runs/{id}/cancel" { post => runs::change::cancel }
+    "/runs/{id}/pause" { post => runs::change::pause }
+    "/runs/{id}/resume" { post => runs::change::resume }
+    "/runs/{id}/retry" { post => runs::start::retry }
+    "/events" { get => events::events }
     "/settings" {
         get => settings::list, put => settings::update, post => settings::update_one,
     }
@@ -165,6 +178,8 @@ const ALIASES: &[(&str, &str)] = &[
         (name = "enrollment tokens", description = "What lets machines in"),
         (name = "agents", description = "The machines"),
         (name = "commands", description = "What runs on them"),
+        (name = "runs", description = "One order to many machines"),
+        (name = "events", description = "What happens, live"),
         (name = "settings", description = "What an admin changes while everything runs"),
         (name = "audit", description = "Who did what to what, when, from where"),
         (name = "system", description = "How this installation is"),
@@ -189,6 +204,9 @@ const ALIASES: &[(&str, &str)] = &[
         commands::give::run, commands::give::queue, commands::give::action,
         commands::read::of_agent, commands::read::one_of_agent, commands::read::list,
         commands::read::read, commands::output::output, commands::cancel::cancel,
+        runs::start::start, runs::start::preview, runs::start::retry, runs::read::list,
+        runs::read::read, runs::read::commands, runs::events::events, runs::change::cancel,
+        runs::change::pause, runs::change::resume, events::events,
         settings::list, settings::update, settings::update_one, settings::read, settings::reset,
         audit::list, audit::verify, audit::export,
         system::health,

@@ -6,15 +6,15 @@ pub(crate) mod entity;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_agents::{
-    Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentStatus, AgentTokens,
-    ONLINE_FOR, StatusCounts, SystemInfo,
+    Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection, AgentStatus,
+    AgentTokens, ONLINE_FOR, OsType, SelectedAgent, StatusCounts, SystemInfo,
 };
 use muster_kernel::{
     AgentId, Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError, TenantScope,
     Timestamp, TokenHash,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, SimpleExpr};
 use sea_orm::{Condition, QueryOrder, QuerySelect};
 
 use crate::columns::{contains, json, micros, scoped};
@@ -35,6 +35,27 @@ impl SeaAgents {
     pub const fn new(database: Database) -> Self {
         Self { database }
     }
+
+    async fn picked(&self, condition: Condition) -> Result<Vec<SelectedAgent>, StorageError> {
+        let rows: Vec<(Uuid, Uuid, String)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::CustomerId, Column::OsType])
+            .filter(condition)
+            .order_by_asc(Column::Id)
+            .into_tuple()
+            .all(self.database.reader())
+            .await
+            .map_err(reading)?;
+        let selected = |(id, customer, os_type): (Uuid, Uuid, String)| {
+            Ok(SelectedAgent {
+                id: AgentId::from_uuid(id),
+                customer_id: CustomerId::from_uuid(customer),
+                os_type: OsType::parse(&os_type)
+                    .ok_or_else(|| DatabaseError::bad_row("agents.os_type"))?,
+            })
+        };
+        Ok(rows.into_iter().map(selected).collect::<Result<_, DatabaseError>>()?)
+    }
 }
 
 fn reading(error: DbErr) -> StorageError {
@@ -49,12 +70,13 @@ fn online_since(now: Timestamp) -> i64 {
     micros(now - ONLINE_FOR)
 }
 
+fn has_tag(tag: &str) -> SimpleExpr {
+    // The tags are a JSON list: with its quotes around it a tag is found whole or not at all.
+    let quoted = json(tag);
+    Expr::col((Entity, Column::Tags)).like(LikeExpr::new(contains(&quoted)).escape('\\'))
+}
+
 fn filtered(scope: &TenantScope, filter: &AgentFilter) -> Condition {
-    let tag = |tag: &String| {
-        // The tags are a JSON list: with its quotes around it a tag is found whole or not at all.
-        let quoted = json(tag);
-        Expr::col((Entity, Column::Tags)).like(LikeExpr::new(contains(&quoted)).escape('\\'))
-    };
     let any_text = |q: &String| {
         let pattern = contains(&q.to_lowercase());
         let like = |column: Column| {
@@ -78,7 +100,7 @@ fn filtered(scope: &TenantScope, filter: &AgentFilter) -> Condition {
         }))
         .add_option(filter.os_type.map(|os_type| Column::OsType.eq(os_type.as_str())))
         .add_option(filter.customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
-        .add_option(filter.tag.as_ref().map(tag))
+        .add_option(filter.tag.as_deref().map(has_tag))
         .add_option(filter.version.as_ref().map(|version| Column::Version.eq(version.as_str())))
         .add_option(filter.q.as_ref().map(any_text))
 }
@@ -114,6 +136,27 @@ impl AgentRepository for SeaAgents {
         let agents =
             rows.into_iter().map(Agent::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
         Ok(Page::from_rows(agents, page, total, |agent| Cursor::after(agent.id.as_uuid())))
+    }
+
+    async fn select(
+        &self,
+        scope: &TenantScope,
+        selection: &AgentSelection,
+    ) -> Result<Vec<SelectedAgent>, StorageError> {
+        let AgentSelection { ids, tags, customer_id, os_type } = selection;
+        let picked = tags
+            .iter()
+            .fold(in_scope(scope), |condition, tag| condition.add(has_tag(tag)))
+            .add_option(customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
+            .add_option(os_type.map(|os_type| Column::OsType.eq(os_type.as_str())));
+        let Some(ids) = ids else { return self.picked(picked).await };
+        let ids: Vec<_> = ids.iter().map(|id| id.as_uuid()).collect();
+        let mut selected = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let these = Column::Id.is_in(ids.iter().copied());
+            selected.extend(self.picked(picked.clone().add(these)).await?);
+        }
+        Ok(selected)
     }
 
     async fn count(

@@ -88,7 +88,7 @@ pub(crate) const fn stream_number(stream: OutputStream) -> i16 {
     }
 }
 
-fn duration_micros(duration: Duration) -> i64 {
+pub(crate) fn duration_micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -137,10 +137,7 @@ impl From<&Command> for Model {
         let state = StateColumns::from(&command.state);
         let (failure_code, failure_detail) =
             state.failure.map_or((None, None), |failure| (Some(failure.code), failure.detail));
-        let (kind, requested_by) = match command.requested_by {
-            Requester::User(id) => ("user", id.as_uuid()),
-            Requester::ApiKey(id) => ("api_key", id.as_uuid()),
-        };
+        let (kind, requested_by) = requester_columns(command.requested_by);
         Self {
             id: command.id.as_uuid(),
             agent_id: command.agent_id.as_uuid(),
@@ -187,7 +184,15 @@ impl From<&Command> for Model {
     }
 }
 
-fn requester(kind: &str, id: Uuid) -> Result<Requester, DatabaseError> {
+/// The kind and the id of whoever asked.
+pub(crate) const fn requester_columns(requester: Requester) -> (&'static str, Uuid) {
+    match requester {
+        Requester::User(id) => ("user", id.as_uuid()),
+        Requester::ApiKey(id) => ("api_key", id.as_uuid()),
+    }
+}
+
+pub(crate) fn requester(kind: &str, id: Uuid) -> Result<Requester, DatabaseError> {
     match kind {
         "user" => Ok(Requester::User(UserId::from_uuid(id))),
         "api_key" => Ok(Requester::ApiKey(ApiKeyId::from_uuid(id))),

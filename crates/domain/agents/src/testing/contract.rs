@@ -1,5 +1,6 @@
 //! The contract that every registry keeps.
 
+use chrono::TimeDelta;
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
     AgentId, Author, Clock, CustomerId, Entropy, PageRequest, Secret, Tags, TenantScope, Timestamp,
@@ -7,9 +8,9 @@ use muster_kernel::{
 };
 
 use crate::{
-    Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentStatus, AgentTokens,
-    Enrol, EnrolCandidate, EnrolError, ONLINE_FOR, OsType, Registration, RegistrationRequest,
-    StatusCounts, SystemInfo,
+    Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
+    AgentStatus, AgentTokens, Enrol, EnrolCandidate, EnrolError, ONLINE_FOR, OsType, Registration,
+    RegistrationRequest, StatusCounts, SystemInfo,
 };
 
 /// What the contract suite needs of a registry: itself, and customers whose tokens are good.
@@ -61,8 +62,56 @@ pub async fn contract<R: AgentRepository + AgentTokens + Enrol>(subject: &Subjec
     the_same_machine_is_the_same_agent(subject, &clock, &entropy).await;
     a_scope_hides_what_lies_outside(subject, &clock, &entropy).await;
     lists_are_filtered_and_paged(subject, &clock, &entropy).await;
+    machines_are_picked_by_everything_that_is_given(subject, &clock, &entropy).await;
     changes_and_reports_are_kept(subject, &clock, &entropy).await;
     a_deleted_agent_is_gone(subject, &clock, &entropy).await;
+}
+
+async fn machines_are_picked_by_everything_that_is_given<
+    R: AgentRepository + AgentTokens + Enrol,
+>(
+    &Subject { registry, customers }: &Subject<'_, R>,
+    clock: &FakeClock,
+    entropy: &SeededEntropy,
+) {
+    let [(mine, token), (other, other_token)] = *customers;
+    let first = registry.enrol(token.into(), candidate("pick-1", None, clock, entropy)).await;
+    clock.advance(TimeDelta::milliseconds(1));
+    let second = registry.enrol(token.into(), candidate("pick-2", None, clock, entropy)).await;
+    clock.advance(TimeDelta::milliseconds(1));
+    let foreign =
+        registry.enrol(other_token.into(), candidate("pick-3", None, clock, entropy)).await;
+    let (first, second, foreign) = (first.unwrap(), second.unwrap(), foreign.unwrap());
+    let tags = Some(Tags::parse(["web".to_owned(), "pick".to_owned()]).unwrap());
+    for id in [first, foreign] {
+        let change = AgentChange { tags: tags.clone(), ..AgentChange::default() };
+        registry.update(&TenantScope::All, id, change, &author(), clock.now()).await.unwrap();
+    }
+    let pick = async |scope: TenantScope, selection: AgentSelection| {
+        let selected = registry.select(&scope, &selection).await.unwrap();
+        selected.into_iter().map(|agent| (agent.id, agent.customer_id)).collect::<Vec<_>>()
+    };
+    let tagged = AgentSelection {
+        tags: ["web".to_owned(), "pick".to_owned()].into(),
+        ..AgentSelection::default()
+    };
+    let both = pick(TenantScope::All, tagged.clone()).await;
+    assert_eq!(both, [(first, mine), (foreign, other)]);
+    assert_eq!(pick(TenantScope::one(mine), tagged.clone()).await, [(first, mine)]);
+    let of_other = AgentSelection { customer_id: Some(other), ..tagged.clone() };
+    assert_eq!(pick(TenantScope::All, of_other).await, [(foreign, other)]);
+    let named = AgentSelection {
+        ids: Some([first, second, foreign].into()),
+        os_type: Some(OsType::Linux),
+        ..AgentSelection::default()
+    };
+    let mine_only = pick(TenantScope::one(mine), named.clone()).await;
+    assert_eq!(mine_only, [(first, mine), (second, mine)]);
+    let windows = AgentSelection { os_type: Some(OsType::Windows), ..named };
+    assert!(pick(TenantScope::All, windows).await.is_empty());
+    for id in [first, second, foreign] {
+        assert!(registry.delete(&TenantScope::All, id, &author(), clock.now()).await.unwrap());
+    }
 }
 
 async fn the_same_machine_is_the_same_agent<R: AgentRepository + AgentTokens + Enrol>(

@@ -1,7 +1,26 @@
 //! One order to many machines.
+//!
+//! A [`Run`] is one request: which machines ([`Target`]), what ([`Work`]), how carefully
+//! ([`Strategy`]). It is durable with all its commands before anybody is answered; commands that
+//! may not begin yet are held back. What comes next is decided by [`next_step`] alone, from the
+//! strategy and how far the machines are; [`Runs::drive`] does it. [`Boards`] know how far they
+//! are, in memory, and tell listeners.
 
+mod board;
+mod compose;
+mod driver;
+mod ports;
+mod progress;
+mod run;
+mod usecase;
 mod wish;
 
+pub use board::Boards;
+pub use compose::Plan;
+pub use ports::{Begun, Member, RunChange, RunFilter, RunRepository};
+pub use progress::{Step, next_step};
+pub use run::{Run, RunStatus, StopReason, Tally};
+pub use usecase::{OwnWords, Runs, RunsError, RunsPorts, Wish};
 pub use wish::{
     MAX_AGENT_IDS, ParameterValue, Parameters, Strategy, Target, Template, Wording, Work,
 };

@@ -7,7 +7,7 @@ use muster_agents::OsType;
 use muster_kernel::{AgentId, CustomerId, SavedCommandId, ScriptId, Sealed};
 use serde::{Deserialize, Serialize};
 
-use crate::ShellType;
+use crate::{ShellType, SpecRequest};
 
 /// How many machines a target may name one by one.
 pub const MAX_AGENT_IDS: usize = 100_000;
@@ -66,6 +66,19 @@ pub struct Wording {
     pub timeout: Option<f64>,
     pub working_directory: Option<String>,
     pub environment: BTreeMap<String, String>,
+}
+
+impl From<Wording> for SpecRequest {
+    fn from(wording: Wording) -> Self {
+        Self {
+            command: wording.command,
+            args: wording.args,
+            shell_type: wording.shell_type,
+            timeout: wording.timeout,
+            working_directory: wording.working_directory,
+            environment: wording.environment,
+        }
+    }
 }
 
 /// What runs.

@@ -63,7 +63,7 @@ impl Assessment {
         Self { level: SafetyLevel::Dangerous, reasons: vec![reason] }
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.level = self.level.max(other.level);
         for reason in other.reasons {
             if !self.reasons.contains(&reason) {

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use muster_commands::{
     Command, CommandsError, InvalidSpec, Outcome, OutputStream, Requester, ShellType,
 };
-use muster_kernel::ProblemCode;
+use muster_kernel::{ProblemCode, RunId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -47,7 +47,11 @@ pub(crate) struct CommandAnswer {
     id: Uuid,
     agent_id: Uuid,
     customer_id: Uuid,
-    /// Always `command`.
+    /// The run that it is part of.
+    run_id: Option<Uuid>,
+    /// The script of the library that it runs, as it was then; `command` is its name.
+    script_version_id: Option<Uuid>,
+    /// `command` or `script`.
     kind: &'static str,
     command: String,
     args: Vec<String>,
@@ -116,7 +120,7 @@ pub(crate) struct FailureAnswer {
 
 impl CommandAnswer {
     /// Without its output.
-    fn of(command: &Command) -> Self {
+    pub(crate) fn of(command: &Command) -> Self {
         let end = command.end();
         let failure = end.and_then(|end| match &end.outcome {
             Outcome::Failed(failure) => {
@@ -128,7 +132,9 @@ impl CommandAnswer {
             id: command.id.as_uuid(),
             agent_id: command.agent_id.as_uuid(),
             customer_id: command.customer_id.as_uuid(),
-            kind: "command",
+            run_id: command.run_id.map(RunId::as_uuid),
+            script_version_id: command.spec.script.map(|script| script.version_id.as_uuid()),
+            kind: if command.spec.script.is_some() { "script" } else { "command" },
             command: command.spec.command.clone(),
             args: command.spec.args.clone(),
             shell_type: command.spec.shell_type.as_str(),

@@ -1,0 +1,56 @@
+//! Everything that happens, live.
+
+use std::collections::BTreeSet;
+
+use actix_web::{HttpRequest, Responder, web};
+use muster_kernel::act;
+use muster_kernel::events::{Channel, From as Since, Topic};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::event_stream::{EventStream, since};
+use crate::extract::{MayListen, Query};
+use crate::{AppState, Problem};
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventsQuery {
+    /// Which topics, with commas between them: `agents`, `commands`, `runs`. All unless given.
+    #[param(example = "agents,runs")]
+    topics: Option<String>,
+}
+
+impl EventsQuery {
+    fn topics(&self) -> Result<BTreeSet<Topic>, Problem> {
+        let Some(names) = &self.topics else { return Ok(Topic::ALL.iter().copied().collect()) };
+        let topics = names.split(',').map(|name| Topic::parse(name.trim()));
+        topics.collect::<Option<_>>().ok_or_else(|| {
+            let known: Vec<_> = Topic::ALL.iter().map(|topic| topic.as_str()).collect();
+            let detail = format!("topics: some of {} are expected", known.join(","));
+            Problem::new(muster_kernel::ProblemCode::Malformed, detail)
+        })
+    }
+}
+
+/// Everything that you may see, live, from now on: events `agent`, `command` and `run`.
+/// `Last-Event-ID` goes on after the last event that was received; `reset` says that events before
+/// are not to be had any more.
+#[utoipa::path(
+    get, path = "/events", tag = "events", operation_id = "events",
+    params(EventsQuery, ("Last-Event-ID" = Option<String>, Header)),
+    responses((status = 200, content((String = "text/event-stream")))),
+)]
+pub(crate) async fn events(
+    state: web::Data<AppState>,
+    MayListen(permit): MayListen<act::ReadCommands>,
+    query: Query<EventsQuery>,
+    request: HttpRequest,
+) -> Result<impl Responder, Problem> {
+    let topics = query.0.topics()?;
+    let since = match since(&request) {
+        Since::Beginning => Since::Now,
+        since => since,
+    };
+    let listener = state.bus.listen(Channel::Everything, since);
+    Ok(EventStream::of_everything(state, permit, listener, topics).respond())
+}

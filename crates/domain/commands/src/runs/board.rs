@@ -1,0 +1,276 @@
+//! The runs that go on, in memory: how far each of their machines is, told to listeners as it
+//! changes. The database has the truth; a board is made of it anew at any time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use muster_kernel::events::{Channel, Event, EventBus, Topic};
+use muster_kernel::{AgentId, CommandId, CustomerId, RunId};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::ports::Member;
+use super::run::{Run, Tally};
+use crate::ports::{CommandFeed, Notice, Subscription};
+use crate::{Command, Outcome, Status};
+
+/// Output of a run's command beyond this is told of, and not told: in bytes at a time.
+const TOLD_AT_ONCE: usize = 8 * 1024;
+
+/// One run that goes on.
+#[derive(Debug)]
+pub(super) struct Board {
+    pub(super) run: Run,
+    members: Vec<Member>,
+    index: HashMap<CommandId, usize>,
+    pub(super) tally: Tally,
+    /// Whether listeners have not been told of the latest tally.
+    pub(super) untold: bool,
+    /// Whether those that have not begun were cancelled since the run was stopped.
+    pub(super) swept: bool,
+    /// Whether the run is durable: before, nothing is done for it.
+    pub(super) begun: bool,
+}
+
+impl Board {
+    fn new(run: Run, members: Vec<Member>) -> Self {
+        let mut tally = Tally::default();
+        for member in &members {
+            *tally.of_mut(member.status, member.held) += 1;
+        }
+        let index = members.iter().enumerate().map(|(n, member)| (member.command_id, n)).collect();
+        Self { run, members, index, tally, untold: true, swept: false, begun: false }
+    }
+
+    /// Takes in how far a command is; says whether its status is news. What was heard in another
+    /// order than it happened in is not.
+    fn take_in(&mut self, command: &Command) -> bool {
+        let Some(member) = self.index.get(&command.id).and_then(|n| self.members.get_mut(*n))
+        else {
+            return false;
+        };
+        let status = command.status();
+        let back = rank(status) < rank(member.status);
+        // Nothing follows upon an end, save the agent's word on what was believed to have expired.
+        let ended = member.status.is_end() && member.status != Status::Expired;
+        if back || ended || (status == member.status && command.held == member.held) {
+            return false;
+        }
+        *self.tally.of_mut(member.status, member.held) -= 1;
+        *self.tally.of_mut(status, command.held) += 1;
+        let news = status != member.status;
+        (member.status, member.held) = (status, command.held);
+        self.untold = true;
+        news
+    }
+
+    /// The first of those that are held back and whose machine passes, at most `limit`.
+    pub(super) fn held(
+        &self,
+        limit: usize,
+        passes: impl Fn(AgentId) -> bool,
+    ) -> Vec<(AgentId, CommandId)> {
+        self.members
+            .iter()
+            .filter(|member| member.held && member.status == Status::Pending)
+            .filter(|member| passes(member.agent_id))
+            .take(limit)
+            .map(|member| (member.agent_id, member.command_id))
+            .collect()
+    }
+
+    /// Those that have not begun, held back or not.
+    pub(super) fn pending(&self) -> Vec<(AgentId, CommandId)> {
+        let pending = self.members.iter().filter(|member| member.status == Status::Pending);
+        pending.map(|member| (member.agent_id, member.command_id)).collect()
+    }
+
+    /// Those that have not ended.
+    pub(super) fn open(&self) -> Vec<(AgentId, CommandId)> {
+        let open = self.members.iter().filter(|member| !member.status.is_end());
+        open.map(|member| (member.agent_id, member.command_id)).collect()
+    }
+}
+
+const fn rank(status: Status) -> u8 {
+    match status {
+        Status::Pending => 0,
+        Status::Running => 1,
+        Status::Completed | Status::Failed | Status::Cancelled | Status::Expired => 2,
+    }
+}
+
+/// The JSON text of how far a run is.
+fn progress(run: &Run, tally: &Tally) -> String {
+    json!({
+        "run_id": run.id,
+        "status": run.status.as_str(),
+        "stop_reason": run.stop.map(super::StopReason::as_str),
+        "total": tally.total(),
+        "pending": tally.held + tally.pending,
+        "running": tally.running,
+        "completed": tally.completed,
+        "failed": tally.failed,
+        "cancelled": tally.cancelled,
+        "expired": tally.expired,
+    })
+    .to_string()
+}
+
+impl Run {
+    /// What listeners are told of how far it is: a JSON text.
+    pub fn progress(&self) -> String {
+        progress(self, &self.tally)
+    }
+}
+
+/// The JSON text of how far a command is.
+fn state(command: &Command) -> String {
+    let end = command.end();
+    json!({
+        "command_id": command.id,
+        "agent_id": command.agent_id,
+        "customer_id": command.customer_id,
+        "run_id": command.run_id,
+        "status": command.status().as_str(),
+        "success": end.map(|end| end.outcome == Outcome::Completed),
+        "exit_code": end.and_then(|end| end.exit_code),
+        "execution_time": end.and_then(|end| end.execution_time).map(|time| time.as_secs_f64()),
+        "failure_code": end.and_then(|end| match &end.outcome {
+            Outcome::Failed(failure) => Some(failure.code.as_str()),
+            Outcome::Completed | Outcome::Cancelled | Outcome::Expired => None,
+        }),
+        "started_at": command.started_at(),
+        "finished_at": end.map(|end| end.at),
+    })
+    .to_string()
+}
+
+/// The runs that go on, and whoever wants to know.
+#[derive(Debug)]
+pub struct Boards {
+    going_on: Mutex<HashMap<RunId, Arc<Mutex<Board>>>>,
+    feed: Arc<dyn CommandFeed>,
+    bus: Arc<dyn EventBus>,
+    /// Told when a run may have something to do.
+    poked: Notify,
+}
+
+impl Boards {
+    /// Which tells news of single commands through `feed` and of everything through `bus`.
+    pub fn new(feed: Arc<dyn CommandFeed>, bus: Arc<dyn EventBus>) -> Self {
+        Self { going_on: Mutex::default(), feed, bus, poked: Notify::new() }
+    }
+
+    pub(super) fn put(&self, run: Run, members: Vec<Member>) -> Arc<Mutex<Board>> {
+        let id = run.id;
+        let board = Arc::new(Mutex::new(Board::new(run, members)));
+        let board = Arc::clone(self.going_on.lock().entry(id).or_insert(board));
+        self.poke();
+        board
+    }
+
+    pub(super) fn get(&self, id: RunId) -> Option<Arc<Mutex<Board>>> {
+        self.going_on.lock().get(&id).cloned()
+    }
+
+    pub(super) fn remove(&self, id: RunId) {
+        self.going_on.lock().remove(&id);
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Mutex<Board>>> {
+        self.going_on.lock().values().cloned().collect()
+    }
+
+    pub(super) fn poke(&self) {
+        self.poked.notify_one();
+    }
+
+    pub(super) async fn poked(&self) {
+        self.poked.notified().await;
+    }
+
+    /// Tells listeners how far a run is.
+    pub(super) fn tell_progress(&self, board: &mut Board) {
+        if std::mem::take(&mut board.untold) {
+            self.tell_run(&board.run, "progress", "run", progress(&board.run, &board.tally));
+        }
+    }
+
+    /// Tells listeners that a run has ended, and that this was all.
+    pub(super) fn tell_end(&self, run: &Run) {
+        self.tell_run(run, "finished", "run", run.progress());
+        self.bus.close(Channel::Run(run.id));
+    }
+
+    fn tell_run(&self, run: &Run, name: &'static str, everywhere: &'static str, data: String) {
+        let (id, customer_id) = (run.id, run.customer_id);
+        let event = Event { topic: Topic::Runs, name, customer_id, data: data.into() };
+        self.bus.tell(Channel::Run(id), event.clone());
+        self.bus.tell(Channel::Everything, Event { name: everywhere, ..event });
+    }
+
+    fn tell_command(&self, command: &Command) {
+        let board = command.run_id.map(|id| (id, self.get(id)));
+        let data = match board {
+            Some((id, Some(board))) => {
+                // Told under the lock, so that listeners hear it in the order of the changes.
+                let mut board = board.lock();
+                if !board.take_in(command) {
+                    return;
+                }
+                let data: Arc<str> = state(command).into();
+                self.bus.tell(Channel::Run(id), command_event(command, Arc::clone(&data)));
+                drop(board);
+                self.poke();
+                data
+            }
+            Some((_, None)) | None => state(command).into(),
+        };
+        self.bus.tell(Channel::Everything, command_event(command, data));
+    }
+
+    fn tell_output(&self, command: &Command, notice: &Notice) {
+        let (Notice::Output { stream, offset, bytes }, Some(id)) = (notice, command.run_id) else {
+            return;
+        };
+        let told = bytes.get(..bytes.len().min(TOLD_AT_ONCE)).unwrap_or_default();
+        let data = json!({
+            "command_id": command.id,
+            "agent_id": command.agent_id,
+            "stream": stream.as_str(),
+            "offset": offset,
+            "bytes": bytes.len(),
+            "text": String::from_utf8_lossy(told),
+            "truncated": told.len() < bytes.len(),
+        });
+        let event = Event {
+            topic: Topic::Runs,
+            name: "output",
+            customer_id: Some(command.customer_id),
+            data: data.to_string().into(),
+        };
+        self.bus.tell(Channel::Run(id), event);
+    }
+}
+
+const fn command_event(command: &Command, data: Arc<str>) -> Event {
+    let customer_id: Option<CustomerId> = Some(command.customer_id);
+    Event { topic: Topic::Commands, name: "command", customer_id, data }
+}
+
+/// What is told of a command is taken in by its run first.
+impl CommandFeed for Boards {
+    fn publish(&self, command: &Arc<Command>, notice: Notice) {
+        match &notice {
+            Notice::Changed(changed) => self.tell_command(changed),
+            Notice::Output { .. } => self.tell_output(command, &notice),
+        }
+        self.feed.publish(command, notice);
+    }
+
+    fn subscribe(&self, id: CommandId) -> Subscription {
+        self.feed.subscribe(id)
+    }
+}

@@ -1,0 +1,184 @@
+//! What drives runs on: with no memory but the database's, so that any process goes on where
+//! another was killed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use muster_kernel::{AgentId, Author, CommandId, RunId, StorageError};
+use parking_lot::Mutex;
+
+use super::board::Board;
+use super::ports::RunChange;
+use super::progress::{Step, next_step};
+use super::run::{RunStatus, StopReason};
+use super::usecase::{LOOK_AGAIN, Runs};
+use crate::ports::Entry;
+use crate::{Event, Recorded};
+
+/// How many machines are let go in one write.
+const RELEASED_AT_ONCE: usize = 1000;
+/// How long listeners wait for the latest tally at most: many changes are told together.
+const TOLD_EVERY: Duration = Duration::from_millis(200);
+
+impl Runs {
+    /// Takes up the runs that go on: at the start, and whenever another process may have begun
+    /// some.
+    ///
+    /// # Errors
+    /// When the storage fails; those that were taken up by then are driven.
+    pub async fn take_up(&self) -> Result<(), StorageError> {
+        for run in self.ports.repository.active().await? {
+            if self.boards.get(run.id).is_none() {
+                let members = self.ports.repository.members(run.id).await?;
+                self.boards.put(run, members).lock().begun = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a run may have something to do, or for a second.
+    pub async fn wait(&self) {
+        let _ = tokio::time::timeout(LOOK_AGAIN, self.boards.poked()).await;
+    }
+
+    /// Does what is to be done for each run and tells listeners how far it is.
+    ///
+    /// # Errors
+    /// When the storage fails; what was not done is done by the next call.
+    pub async fn drive(&self) -> Result<(), StorageError> {
+        let mut outcome = Ok(());
+        for board in self.boards.all() {
+            if let Err(error) = self.advance(&board).await {
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// Tells listeners how far the runs are, for as long as it is polled.
+    pub async fn tell(&self) {
+        loop {
+            tokio::time::sleep(TOLD_EVERY).await;
+            for board in self.boards.all() {
+                self.boards.tell_progress(&mut board.lock());
+            }
+        }
+    }
+
+    async fn advance(&self, board: &Arc<Mutex<Board>>) -> Result<(), StorageError> {
+        let (id, stopped, step) = {
+            let board = board.lock();
+            if !board.begun {
+                return Ok(());
+            }
+            let run = &board.run;
+            let paused = run.status == RunStatus::Paused;
+            (run.id, run.stop, next_step(run.strategy(), &board.tally, run.stop, paused))
+        };
+        match step {
+            Step::Wait => match stopped {
+                // A process that was killed may have stopped it and cancelled nobody.
+                Some(reason) if !board.lock().swept => self.stop(board, id, reason).await,
+                Some(_) | None => Ok(()),
+            },
+            Step::Release(room) => self.release(board, room).await,
+            Step::Stop(reason) => self.stop(board, id, reason).await,
+            Step::End(status) => self.end(board, id, status).await,
+        }
+    }
+
+    /// Lets the next machines begin. Those that are out of reach are let go only when there is
+    /// room for all: they would take a place for as long as they are away.
+    async fn release(&self, board: &Arc<Mutex<Board>>, room: u32) -> Result<(), StorageError> {
+        let chosen = {
+            let board = board.lock();
+            let limit = usize::try_from(room).unwrap_or(usize::MAX).min(RELEASED_AT_ONCE);
+            let all = room >= board.tally.held;
+            board.held(limit, |agent| all || self.ports.courier.is_connected(agent))
+        };
+        let at = self.ports.clock.now();
+        let record = |agent, id, event| self.channel.record(agent, id, Entry::Event(event));
+        let mut recordings = Vec::with_capacity(chosen.len() * 2);
+        for (agent, id) in &chosen {
+            recordings.push(record(*agent, *id, Event::Released { at }));
+            // In the same commit, so that it can leave at once.
+            if self.ports.courier.has_room(*agent) {
+                recordings.push(record(*agent, *id, Event::Dispatched { at }));
+            }
+        }
+        let mut recorded: Vec<Recorded> =
+            try_join_all(recordings).await?.into_iter().flatten().collect();
+        let mut latest = None;
+        recorded.retain(|it| !it.command.held && it.command.end().is_none());
+        for it in recorded.into_iter().rev() {
+            // Of two words about a command the later one counts.
+            if latest.replace(it.command.id) != Some(it.command.id) {
+                self.ports.courier.deliver(it.command);
+            }
+        }
+        if latest.is_some() {
+            self.boards.poke();
+        }
+        Ok(())
+    }
+
+    async fn stop(
+        &self,
+        board: &Arc<Mutex<Board>>,
+        id: RunId,
+        reason: StopReason,
+    ) -> Result<(), StorageError> {
+        if board.lock().run.stop.is_none() {
+            let (change, now) = (RunChange::Stopped(reason), self.ports.clock.now());
+            let changed = self.ports.repository.change(id, change, &Author::system(), now).await?;
+            if let Some((run, _)) = changed {
+                let mut board = board.lock();
+                (board.run.status, board.run.stop) = (run.status, run.stop);
+                board.untold = true;
+            }
+        }
+        let pending = board.lock().pending();
+        self.end_all(pending).await?;
+        board.lock().swept = true;
+        self.boards.poke();
+        Ok(())
+    }
+
+    /// Asks for the end of commands: of those that nobody has, here and now.
+    pub(super) async fn end_all(
+        &self,
+        commands: Vec<(AgentId, CommandId)>,
+    ) -> Result<(), StorageError> {
+        let at = self.ports.clock.now();
+        let cancel = |(agent, id): &(AgentId, CommandId)| {
+            self.channel.record(*agent, *id, Entry::Event(Event::CancelRequested { at }))
+        };
+        for commands in commands.chunks(RELEASED_AT_ONCE) {
+            let recorded = try_join_all(commands.iter().map(cancel).collect::<Vec<_>>()).await?;
+            for Recorded { command, .. } in recorded.into_iter().flatten() {
+                if command.end().is_none() {
+                    self.ports.courier.cancel(command.agent_id, command.id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(
+        &self,
+        board: &Arc<Mutex<Board>>,
+        id: RunId,
+        status: RunStatus,
+    ) -> Result<(), StorageError> {
+        let (tally, now) = (board.lock().tally, self.ports.clock.now());
+        let change = RunChange::Ended(status, tally, now);
+        let changed = self.ports.repository.change(id, change, &Author::system(), now).await?;
+        self.boards.tell_progress(&mut board.lock());
+        self.boards.remove(id);
+        if let Some((run, _)) = changed {
+            self.boards.tell_end(&run);
+        }
+        Ok(())
+    }
+}

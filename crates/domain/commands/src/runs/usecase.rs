@@ -1,0 +1,464 @@
+//! What people do with runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_agents::{AgentRepository, AgentSelection, SelectedAgent};
+use muster_kernel::events::{Channel, EventBus, From as Since, Listener};
+use muster_kernel::{
+    AgentId, Author, Clock, CommandId, CustomerId, DangerPolicy, Denied, Entropy, Page,
+    PageRequest, Permit, Principal, RunId, ScheduleId, StorageError, TenantScope, Timestamp, act,
+};
+
+use super::board::Boards;
+use super::compose::{Plan, Specs};
+use super::ports::{Begun, Member, RunChange, RunFilter, RunRepository};
+use super::progress::{Step, next_step};
+use super::run::{Run, RunStatus, StopReason, Tally, summary};
+use super::wish::{Template, Work};
+use crate::ports::{Courier, DangerPolicies};
+use crate::safety::SafetyLevel;
+use crate::spec::{InvalidSpec, Limits};
+use crate::usecase::expiry;
+use crate::{AgentChannel, Command, Once, OutputBytes, Requester, State, Status};
+
+/// On more machines than this nobody begins a run without having shown their password or second
+/// factor lately.
+const MASS: usize = 100;
+
+/// Why something could not be done with a run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunsError {
+    /// There is no such run, or it is not the asker's.
+    #[error("there is no such run, or it is not yours")]
+    NotFound,
+    /// A machine that was named is not there.
+    #[error("there is no agent {0}, or it is not yours")]
+    UnknownAgent(AgentId),
+    /// A customer that was named is not there.
+    #[error("there is no customer {0}, or it is not yours")]
+    UnknownCustomer(CustomerId),
+    /// What was to run is not there.
+    #[error("there is no such script or saved command, or it is not yours")]
+    NothingToRun,
+    /// No machine is meant.
+    #[error("no machine is meant: nothing that you may use passes all that the target asks for")]
+    NobodyMeant,
+    /// The asker may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The wish breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] InvalidSpec),
+    /// The idempotency key came before with another request.
+    #[error("this idempotency key was used for another request; take a new one")]
+    KeyReused,
+    /// It is dangerous, and nobody said that they know.
+    #[error("this is dangerous: it {}; send confirm: true if you mean it", .0.join(", and "))]
+    Dangerous(Vec<&'static str>),
+    /// The run has ended.
+    #[error("the run has ended")]
+    Ended,
+    /// It is not in a state in which this can be done.
+    #[error("{0}")]
+    WrongState(&'static str),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A wish to run something on many machines.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// What is asked for.
+    pub template: Template,
+    /// Whether whoever asks knows that it may be dangerous.
+    pub confirm: bool,
+    /// Names the request.
+    pub once: Option<Once>,
+    /// The schedule that asks.
+    pub schedule_id: Option<ScheduleId>,
+}
+
+/// Whether words of one's own may be run as well: what is in the library needs less.
+pub type OwnWords<'a> = Option<&'a Permit<act::RunCommands>>;
+
+/// Who is answered for a run.
+pub(super) struct Asker<'a> {
+    pub(super) scope: &'a TenantScope,
+    pub(super) author: &'a Author,
+    pub(super) requested_by: Requester,
+}
+
+/// The ports of [`Runs`].
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names are those of the ports")]
+pub struct RunsPorts {
+    pub repository: Arc<dyn RunRepository>,
+    pub agents: Arc<dyn AgentRepository>,
+    pub courier: Arc<dyn Courier>,
+    pub policies: Arc<dyn DangerPolicies>,
+    pub bus: Arc<dyn EventBus>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// What people do with runs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    pub(super) ports: RunsPorts,
+    pub(super) boards: Arc<Boards>,
+    pub(super) channel: AgentChannel,
+    pub(super) limits: Limits,
+}
+
+impl Runs {
+    /// Made of its ports. News of commands have to go through `boards`, and `channel` has to tell
+    /// them there.
+    pub const fn new(
+        ports: RunsPorts,
+        boards: Arc<Boards>,
+        channel: AgentChannel,
+        limits: Limits,
+    ) -> Self {
+        Self { ports, boards, channel, limits }
+    }
+
+    /// Who would be meant and what would run, without running it.
+    ///
+    /// # Errors
+    /// Those of [`Runs::start`].
+    pub async fn preview(
+        &self,
+        permit: &Permit<act::RunSaved>,
+        wording: OwnWords<'_>,
+        wish: &Wish,
+    ) -> Result<Plan, RunsError> {
+        check_wording(&wish.template.work, wording)?;
+        self.plan(permit.scope(), wish).await
+    }
+
+    /// Begins a run: once this answers it is durable with all its commands.
+    ///
+    /// # Errors
+    /// [`RunsError`] says what is wrong with the wish.
+    pub async fn start(
+        &self,
+        permit: &Permit<act::RunSaved>,
+        wording: OwnWords<'_>,
+        wish: Wish,
+    ) -> Result<Run, RunsError> {
+        check_wording(&wish.template.work, wording)?;
+        let requested_by = Requester::of(permit.actor()).ok_or(Denied::Forbidden)?;
+        let plan = self.plan(permit.scope(), &wish).await?;
+        check_mass(permit.principal(), &plan)?;
+        self.check_danger(&plan, wish.confirm).await?;
+        let asker = Asker { scope: permit.scope(), author: permit.author(), requested_by };
+        self.begin(&asker, wish, &plan, None).await
+    }
+
+    /// Tries the machines of a run that failed, or did not come back in time, again, as a run of
+    /// its own: with the same text as then.
+    ///
+    /// # Errors
+    /// [`RunsError::WrongState`] when the run goes on or nothing of it failed.
+    pub async fn retry(
+        &self,
+        permit: &Permit<act::RunSaved>,
+        wording: OwnWords<'_>,
+        id: RunId,
+        confirm: bool,
+        once: Option<Once>,
+    ) -> Result<Run, RunsError> {
+        let run = self.find(permit.scope(), id).await?;
+        check_wording(&run.template.work, wording)?;
+        let requested_by = Requester::of(permit.actor()).ok_or(Denied::Forbidden)?;
+        if !run.status.is_end() {
+            return Err(RunsError::WrongState("the run goes on; cancel it, or wait for its end"));
+        }
+        let failed = self.ports.repository.ended(id, &[Status::Failed, Status::Expired]).await?;
+        let specs: BTreeMap<_, _> = failed.into_iter().map(|it| (it.agent_id, it.spec)).collect();
+        let still = AgentSelection {
+            ids: Some(specs.keys().copied().collect()),
+            ..AgentSelection::default()
+        };
+        let machines = self.ports.agents.select(permit.scope(), &still).await?;
+        if machines.is_empty() {
+            return Err(RunsError::WrongState("no machine of this run failed that is still there"));
+        }
+        let of_family =
+            |machine: &SelectedAgent| Some((machine.os_type, specs.get(&machine.id)?.clone()));
+        let specs: Specs = machines.iter().filter_map(of_family).collect();
+        let plan = self.plan_of(machines, specs);
+        check_mass(permit.principal(), &plan)?;
+        self.check_danger(&plan, confirm).await?;
+        let wish = Wish { template: run.template, confirm, once, schedule_id: None };
+        let asker = Asker { scope: permit.scope(), author: permit.author(), requested_by };
+        self.begin(&asker, wish, &plan, Some(id)).await
+    }
+
+    /// One run, as far as it is now.
+    ///
+    /// # Errors
+    /// [`RunsError::NotFound`] when it does not lie in the asker's scope.
+    pub async fn get(
+        &self,
+        permit: &Permit<act::ReadCommands>,
+        id: RunId,
+    ) -> Result<Run, RunsError> {
+        self.find(permit.scope(), id).await
+    }
+
+    /// A page of runs, the newest first.
+    ///
+    /// # Errors
+    /// [`RunsError::Storage`].
+    pub async fn list(
+        &self,
+        permit: &Permit<act::ReadCommands>,
+        filter: &RunFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Run>, RunsError> {
+        let page = self.ports.repository.list(permit.scope(), filter, page).await?;
+        Ok(page.map(|run| self.as_it_is(run)))
+    }
+
+    /// Lets no other machine begin and ends what runs.
+    ///
+    /// # Errors
+    /// [`RunsError::Ended`] when there is nothing left to cancel.
+    pub async fn cancel(
+        &self,
+        permit: &Permit<act::CancelCommands>,
+        id: RunId,
+    ) -> Result<Run, RunsError> {
+        let change = RunChange::Stopped(StopReason::Cancelled);
+        self.change(permit.scope(), permit.author(), id, change).await?;
+        if let Some(board) = self.boards.get(id) {
+            let open = board.lock().open();
+            self.end_all(open).await?;
+            board.lock().swept = true;
+        }
+        self.boards.poke();
+        self.find(permit.scope(), id).await
+    }
+
+    /// Lets no other machine begin for now, or lets them begin again.
+    ///
+    /// # Errors
+    /// [`RunsError::Ended`]; [`RunsError::WrongState`] when it is being stopped.
+    pub async fn pause(
+        &self,
+        permit: &Permit<act::CancelCommands>,
+        id: RunId,
+        paused: bool,
+    ) -> Result<Run, RunsError> {
+        let change = if paused { RunChange::Paused } else { RunChange::Resumed };
+        let run = self.change(permit.scope(), permit.author(), id, change).await?;
+        if paused && run.stop.is_some() {
+            return Err(RunsError::WrongState("the run is being stopped already"));
+        }
+        self.boards.poke();
+        self.find(permit.scope(), id).await
+    }
+
+    /// Listens to a run, from wherever `since` says. The caller has looked the run up within its
+    /// scope.
+    pub fn listen(&self, run: &Run, since: Since<'_>) -> Box<dyn Listener> {
+        let channel = Channel::Run(run.id);
+        let listener = self.ports.bus.listen(channel, since);
+        if run.status.is_end() {
+            self.ports.bus.close(channel);
+        }
+        listener
+    }
+
+    pub(super) async fn find(&self, scope: &TenantScope, id: RunId) -> Result<Run, RunsError> {
+        let run = self.ports.repository.find(scope, id).await?.ok_or(RunsError::NotFound)?;
+        Ok(self.as_it_is(run))
+    }
+
+    /// The run with the tally of this moment.
+    fn as_it_is(&self, mut run: Run) -> Run {
+        if let Some(board) = self.boards.get(run.id).filter(|_| !run.status.is_end()) {
+            run.tally = board.lock().tally;
+        }
+        run
+    }
+
+    async fn change(
+        &self,
+        scope: &TenantScope,
+        author: &Author,
+        id: RunId,
+        change: RunChange,
+    ) -> Result<Run, RunsError> {
+        if self.find(scope, id).await?.status.is_end() {
+            return Err(RunsError::Ended);
+        }
+        let now = self.ports.clock.now();
+        let changed = self.ports.repository.change(id, change, author, now).await?;
+        let (run, changed) = changed.ok_or(RunsError::NotFound)?;
+        if run.status.is_end() {
+            return Err(RunsError::Ended);
+        }
+        if let Some(board) = self.boards.get(id) {
+            let mut board = board.lock();
+            (board.run.status, board.run.stop) = (run.status, run.stop);
+            board.untold |= changed;
+        }
+        Ok((*run).clone())
+    }
+
+    async fn check_danger(&self, plan: &Plan, confirm: bool) -> Result<(), RunsError> {
+        if plan.assessment.level < SafetyLevel::Dangerous || confirm {
+            return Ok(());
+        }
+        for customer in plan.customers() {
+            match self.ports.policies.danger_policy(customer).await? {
+                DangerPolicy::Allow => {}
+                DangerPolicy::Confirm | DangerPolicy::Approve => {
+                    return Err(RunsError::Dangerous(plan.assessment.reasons.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the run and its commands durable, and sets it going.
+    pub(super) async fn begin(
+        &self,
+        asker: &Asker<'_>,
+        wish: Wish,
+        plan: &Plan,
+        retry_of: Option<RunId>,
+    ) -> Result<Run, RunsError> {
+        let now = self.ports.clock.now();
+        let once = wish.once.clone();
+        let (run, commands) = self.compose(asker, wish, plan, retry_of, now)?;
+        let id = run.id;
+        let members = commands.iter().map(member).collect();
+        // Before anybody can report: what is heard of its commands from now on is taken in.
+        let board = self.boards.put(run.clone(), members);
+        let commands: Vec<_> = commands.into_iter().map(Arc::new).collect();
+        let handed = commands.iter().map(|command| Command::clone(command)).collect();
+        let begun = self.ports.repository.begin(run, handed, once, asker.author.clone()).await;
+        match begun {
+            Ok(Begun::New) => {
+                board.lock().begun = true;
+                for command in commands.iter().filter(|command| !command.held) {
+                    self.ports.courier.deliver(Arc::clone(command));
+                }
+                self.boards.poke();
+                self.find(asker.scope, id).await
+            }
+            Ok(Begun::Known(known)) => {
+                self.boards.remove(id);
+                self.find(asker.scope, known).await
+            }
+            Ok(Begun::Conflict) => {
+                self.boards.remove(id);
+                Err(RunsError::KeyReused)
+            }
+            Err(error) => {
+                self.boards.remove(id);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn compose(
+        &self,
+        asker: &Asker<'_>,
+        wish: Wish,
+        plan: &Plan,
+        retry_of: Option<RunId>,
+        now: Timestamp,
+    ) -> Result<(Run, Vec<Command>), RunsError> {
+        let expires_at = expiry(wish.template.expires_in, now)?;
+        let id = RunId::new(&*self.ports.clock, &*self.ports.entropy);
+        let total = u32::try_from(plan.machines.len()).unwrap_or(u32::MAX);
+        let held = Tally { held: total, ..Tally::default() };
+        let first = match next_step(&wish.template.strategy, &held, None, false) {
+            Step::Release(room) if room >= total => plan.machines.len(),
+            Step::Release(room) => usize::try_from(room).unwrap_or(0).min(plan.connected),
+            Step::Wait | Step::Stop(_) | Step::End(_) => 0,
+        };
+        let mut commands = Vec::with_capacity(plan.machines.len());
+        for (number, machine) in plan.machines.iter().enumerate() {
+            let spec = plan.specs.get(&machine.os_type).ok_or(RunsError::NothingToRun)?.clone();
+            let held = number >= first;
+            let leaves = !held && self.ports.courier.has_room(machine.id);
+            commands.push(Command {
+                id: CommandId::new(&*self.ports.clock, &*self.ports.entropy),
+                agent_id: machine.id,
+                customer_id: machine.customer_id,
+                spec,
+                run_id: Some(id),
+                held,
+                requested_by: asker.requested_by,
+                safety_level: plan.assessment.level,
+                created_at: now,
+                expires_at,
+                dispatched_at: leaves.then_some(now),
+                cancel_requested_at: None,
+                state: State::Pending { accepted_at: None },
+                output: OutputBytes::default(),
+            });
+        }
+        let customers = plan.customers();
+        let only = customers.first().copied().filter(|_| customers.len() == 1);
+        let text = commands.first().map(|command| summary(&command.spec.command));
+        let run = Run {
+            id,
+            template: wish.template,
+            summary: text.unwrap_or_default(),
+            requested_by: asker.requested_by,
+            safety_level: plan.assessment.level,
+            retry_of,
+            schedule_id: wish.schedule_id,
+            created_at: now,
+            expires_at,
+            status: RunStatus::Running,
+            stop: None,
+            finished_at: None,
+            tally: held,
+            customer_id: only,
+        };
+        Ok((run, commands))
+    }
+}
+
+fn member(command: &Command) -> Member {
+    Member {
+        command_id: command.id,
+        agent_id: command.agent_id,
+        customer_id: command.customer_id,
+        status: command.status(),
+        held: command.held,
+    }
+}
+
+/// That words of one's own are only run by those who may.
+fn check_wording(work: &Work, wording: OwnWords<'_>) -> Result<(), Denied> {
+    match (work, wording) {
+        (Work::Command(_), None) => Err(Denied::Forbidden),
+        (Work::Command(_), Some(_)) | (Work::Script { .. } | Work::SavedCommand { .. }, _) => {
+            Ok(())
+        }
+    }
+}
+
+/// That whoever begins something on very many machines sits there.
+fn check_mass(principal: &Principal, plan: &Plan) -> Result<(), Denied> {
+    match principal {
+        Principal::User { confirmed: false, .. } if plan.machines.len() > MASS => {
+            Err(Denied::Unconfirmed)
+        }
+        Principal::User { .. } | Principal::ApiKey { .. } | Principal::Agent { .. } => Ok(()),
+    }
+}
+
+/// How long the driver waits before it looks again by itself.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
