@@ -27,10 +27,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::{ServerTime, machine_time};
-use crate::engine::{Engine, News, Taken};
+use crate::engine::{Engine, Job, News, Taken};
 use crate::enrol::Machine;
 use crate::identity::{Identity, random_id};
 use crate::inventory::Inventory;
+use crate::scripts::Arriving;
 
 /// How long the server may take to let the agent in and to welcome it.
 const WELCOME_PATIENCE: Duration = Duration::from_secs(30);
@@ -73,6 +74,8 @@ pub(crate) struct Connection {
     sending: HashMap<Uuid, Sending>,
     /// Commands that may have something to send, each once, in turn.
     ready: VecDeque<Uuid>,
+    /// Texts of scripts whose orders have not come.
+    scripts: Arriving,
 }
 
 /// Connects, says hello and waits for the welcome.
@@ -111,6 +114,7 @@ async fn open(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
         settings: welcome.settings,
         sending: HashMap::new(),
         ready: VecDeque::new(),
+        scripts: Arriving::default(),
     };
     for point in welcome.resume {
         connection.register(
@@ -231,8 +235,19 @@ impl Connection {
                 Ok(message) => self.take_in(message).await,
                 Err(error) => bail!("the server sent what can't be read: {error}"),
             },
+            Message::Binary(bytes) => {
+                let frame = StreamFrame::decode(bytes).context("a frame can't be read")?;
+                self.take_in_frame(&frame)
+            }
             Message::Close(reason) => bail!("the server closed the connection: {reason:?}"),
-            Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+        }
+    }
+
+    fn take_in_frame(&mut self, frame: &StreamFrame) -> anyhow::Result<()> {
+        match frame.kind {
+            StreamKind::File => Ok(self.scripts.take_in(frame)?),
+            StreamKind::Stdout | StreamKind::Stderr => bail!("output from the server"),
         }
     }
 
@@ -293,11 +308,20 @@ impl Connection {
         if !self.sending.contains_key(&id) {
             self.register(id, stream_id, 0, 0);
         }
+        let text = self.scripts.claim(stream_id);
         if self.time.now() > execute.deadline {
-            self.agent.engine.refuse_expired(id);
+            let why = "the command came after the time at which it may begin";
+            self.agent.engine.refuse(id, "EXPIRED", why);
             return Ok(());
         }
-        match self.agent.engine.execute(execute, self.settings.output_limit_bytes) {
+        if execute.script.as_ref().is_some_and(|script| !script.matches(&text)) {
+            let why = "the text that came is not that of the script which was asked for";
+            self.agent.engine.refuse(id, "SCRIPT_MISMATCH", why);
+            return Ok(());
+        }
+        let script = execute.script.is_some().then_some(text);
+        let job = Job { execute, script };
+        match self.agent.engine.execute(job, self.settings.output_limit_bytes) {
             Taken::New => Ok(()),
             Taken::Known => {
                 self.queue(id);

@@ -8,8 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bytes::Bytes;
 use muster_protocol::{
-    CommandProgress, Execute, Finished, JournalEntry, MAX_UNFINISHED_COMMANDS, Outcome, StreamKind,
+    CommandProgress, Execute, Finished, JournalEntry, MAX_UNFINISHED_COMMANDS, Outcome,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
@@ -20,7 +21,8 @@ use uuid::Uuid;
 use crate::executor::{self, Output, Stops, ended_without_process};
 use crate::identity::DataDir;
 use crate::journal::{Journal, Record};
-use crate::spool::{self, Spool};
+use crate::scripts::{ScriptFile, Scripts};
+use crate::spool::{self, Spool, Written};
 
 /// How long to wait before a result that could not be journalled is tried again.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
@@ -66,6 +68,14 @@ impl Task {
     }
 }
 
+/// An order to run something.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) execute: Execute,
+    /// The text of the script that runs, when one does.
+    pub(crate) script: Option<Bytes>,
+}
+
 /// What became of an order to run something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -82,6 +92,7 @@ pub(crate) enum Taken {
 pub(crate) struct Engine {
     journal: Journal,
     folder: PathBuf,
+    scripts: Scripts,
     tasks: Mutex<HashMap<Uuid, Arc<Task>>>,
     forgotten: Mutex<HashSet<Uuid>>,
     listener: Mutex<Option<mpsc::UnboundedSender<News>>>,
@@ -109,6 +120,7 @@ impl Engine {
         let engine = Self {
             journal,
             folder,
+            scripts: Scripts::open(data).context("can't tidy the folder of scripts")?,
             tasks: Mutex::default(),
             forgotten: Mutex::new(contents.forgotten.into_iter().collect()),
             listener: Mutex::default(),
@@ -149,8 +161,8 @@ impl Engine {
     fn task_for(&self, id: Uuid) -> std::io::Result<Task> {
         Ok(Task {
             id,
-            stdout: Arc::new(Spool::open(&self.folder, id, StreamKind::Stdout)?),
-            stderr: Arc::new(Spool::open(&self.folder, id, StreamKind::Stderr)?),
+            stdout: Arc::new(Spool::open(&self.folder, id, Written::Stdout)?),
+            stderr: Arc::new(Spool::open(&self.folder, id, Written::Stderr)?),
             finished: OnceLock::new(),
             started: OnceLock::new(),
             cancelled: self.stopping.child_token(),
@@ -187,8 +199,8 @@ impl Engine {
     }
 
     /// Takes an order to run something. An id that the agent knows is never started again.
-    pub(crate) fn execute(self: &Arc<Self>, execute: Execute, output_limit: u64) -> Taken {
-        let id = execute.command_id;
+    pub(crate) fn execute(self: &Arc<Self>, job: Job, output_limit: u64) -> Taken {
+        let id = job.execute.command_id;
         let mut tasks = self.tasks.lock();
         if tasks.contains_key(&id) {
             return Taken::Known;
@@ -202,7 +214,7 @@ impl Engine {
                 tasks.insert(id, Arc::clone(&task));
                 drop(tasks);
                 let engine = Arc::clone(self);
-                self.running.spawn(engine.carry_out(task, execute, output_limit));
+                self.running.spawn(engine.carry_out(task, job, output_limit));
             }
             // Nothing was promised: the server sends the command again.
             Err(error) => tracing::error!(command.id = %id, %error, "can't keep output"),
@@ -210,7 +222,7 @@ impl Engine {
         Taken::New
     }
 
-    async fn carry_out(self: Arc<Self>, task: Arc<Task>, execute: Execute, limit: u64) {
+    async fn carry_out(self: Arc<Self>, task: Arc<Task>, job: Job, limit: u64) {
         let id = task.id;
         let accepted = self.journal.append(Record::Accepted { command_id: id }).await;
         if let Err(error) = accepted {
@@ -233,19 +245,34 @@ impl Engine {
             }
             ended_without_process(id, Outcome::Cancelled, None, None)
         } else {
-            let stops =
-                Stops { cancelled: task.cancelled.clone(), stopping: self.stopping.clone() };
-            let (stdout, stderr) = (Arc::clone(&task.stdout), Arc::clone(&task.stderr));
-            let output = Output { stdout, stderr, limit };
-            let (engine, writer) = (Arc::clone(&self), Arc::clone(&task));
-            let started = |pid| {
-                let _ = task.started.set((pid, Instant::now()));
-                self.tell(News::Started(id));
-            };
-            let wrote = move || engine.tell_more(&writer);
-            executor::run(&execute, &output, &stops, started, wrote).await
+            self.run(&task, job, limit).await
         };
         self.conclude(&task, finished).await;
+    }
+
+    async fn run(self: &Arc<Self>, task: &Arc<Task>, job: Job, limit: u64) -> Finished {
+        let Job { execute, script } = job;
+        let id = task.id;
+        let file = script.map(|text| self.scripts.write(id, execute.shell_type, &text)).transpose();
+        let file = match file {
+            Ok(file) => file,
+            Err(error) => {
+                let detail = format!("the agent can't write the script into its folder: {error}");
+                let code = Some("SCRIPT_NOT_WRITTEN");
+                return ended_without_process(id, Outcome::Failed, code, Some(detail));
+            }
+        };
+        let stops = Stops { cancelled: task.cancelled.clone(), stopping: self.stopping.clone() };
+        let (stdout, stderr) = (Arc::clone(&task.stdout), Arc::clone(&task.stderr));
+        let output = Output { stdout, stderr, limit };
+        let started = |pid| {
+            let _ = task.started.set((pid, Instant::now()));
+            self.tell(News::Started(id));
+        };
+        let (engine, writer) = (Arc::clone(self), Arc::clone(task));
+        let wrote = move || engine.tell_more(&writer);
+        let path = file.as_ref().map(ScriptFile::path);
+        executor::run(&execute, path, &output, &stops, started, wrote).await
     }
 
     /// Journals the result, however long that takes, and then tells of it.
@@ -268,27 +295,25 @@ impl Engine {
 
     /// Ends a command, or makes sure that it never begins.
     pub(crate) fn cancel(self: &Arc<Self>, id: Uuid) {
-        let mut tasks = self.tasks.lock();
-        if let Some(task) = tasks.get(&id) {
-            task.cancelled.cancel();
-            return;
+        match self.task(id) {
+            Some(task) => task.cancelled.cancel(),
+            None => self.end_unknown(id, Outcome::Cancelled, None, None),
         }
-        if self.forgotten.lock().contains(&id) {
-            return;
-        }
-        let Ok(task) = self.task_for(id) else { return };
-        let task = Arc::new(task);
-        tasks.insert(id, Arc::clone(&task));
-        drop(tasks);
-        let engine = Arc::clone(self);
-        self.running.spawn(async move {
-            let cancelled = ended_without_process(id, Outcome::Cancelled, None, None);
-            engine.conclude(&task, cancelled).await;
-        });
     }
 
-    /// Refuses a command that came too late to begin.
-    pub(crate) fn refuse_expired(self: &Arc<Self>, id: Uuid) {
+    /// Refuses a command that it does not know yet, and says why.
+    pub(crate) fn refuse(self: &Arc<Self>, id: Uuid, code: &'static str, why: &str) {
+        self.end_unknown(id, Outcome::Refused, Some(code), Some(why.to_owned()));
+    }
+
+    /// Gives a command that it does not know its end before it begins.
+    fn end_unknown(
+        self: &Arc<Self>,
+        id: Uuid,
+        outcome: Outcome,
+        code: Option<&'static str>,
+        detail: Option<String>,
+    ) {
         let mut tasks = self.tasks.lock();
         if tasks.contains_key(&id) || self.forgotten.lock().contains(&id) {
             return;
@@ -299,10 +324,8 @@ impl Engine {
         drop(tasks);
         let engine = Arc::clone(self);
         self.running.spawn(async move {
-            let detail = "the command came after the time at which it may begin".to_owned();
-            let expired =
-                ended_without_process(id, Outcome::Refused, Some("EXPIRED"), Some(detail));
-            engine.conclude(&task, expired).await;
+            let ended = ended_without_process(id, outcome, code, detail);
+            engine.conclude(&task, ended).await;
         });
     }
 
@@ -338,3 +361,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Runs one command, from its start to the end of its last process.
 
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::platform::Tree;
+use crate::mask::{Masker, Secrets};
+use crate::platform::{Tree, set_arguments};
 use crate::shell;
 use crate::spool::Spool;
 
@@ -47,15 +49,17 @@ enum Ended {
     Stopped,
 }
 
-/// Runs `execute`; `started` hears the process's id, `wrote` that there is more output.
+/// Runs `execute`, which is the script in a file when there is one; `started` hears the process's
+/// id, `wrote` that there is more output. No secret gets into the output.
 pub(crate) async fn run(
     execute: &Execute,
+    script: Option<&Path>,
     output: &Output,
     stops: &Stops,
     started: impl FnOnce(u32),
     wrote: impl Fn() + Clone + Send + 'static,
 ) -> Finished {
-    let command = match prepare(execute) {
+    let command = match prepare(execute, script) {
         Ok(command) => command,
         Err((code, detail)) => {
             return finished(execute, Outcome::Refused, Some(code), Some(detail));
@@ -71,11 +75,16 @@ pub(crate) async fn run(
     };
     started(tree.id().unwrap_or(0));
     let (stdout, stderr) = tree.take_output();
-    let limit = output.limit;
+    let secrets = Secrets::new(execute.secrets.values().map(String::as_str));
+    let sink = |spool: &Arc<Spool>| Sink {
+        spool: Arc::clone(spool),
+        limit: output.limit,
+        masker: secrets.masker(),
+        wrote: wrote.clone(),
+    };
     let pumps = [
-        stdout
-            .map(|pipe| tokio::spawn(pump(pipe, Arc::clone(&output.stdout), limit, wrote.clone()))),
-        stderr.map(|pipe| tokio::spawn(pump(pipe, Arc::clone(&output.stderr), limit, wrote))),
+        stdout.map(|pipe| tokio::spawn(pump(pipe, sink(&output.stdout)))),
+        stderr.map(|pipe| tokio::spawn(pump(pipe, sink(&output.stderr)))),
     ];
     let timeout = Duration::try_from_secs_f64(execute.timeout).unwrap_or(Duration::MAX);
     let ended = tokio::select! {
@@ -104,22 +113,26 @@ pub(crate) async fn run(
     Finished { execution_time: Some(execution_time.as_secs_f64()), ..verdict(execute, ended) }
 }
 
-fn prepare(execute: &Execute) -> Result<Command, (&'static str, String)> {
+fn prepare(execute: &Execute, script: Option<&Path>) -> Result<Command, (&'static str, String)> {
     let shell = execute.shell_type;
     let program = shell::find(shell).ok_or_else(|| {
         ("SHELL_NOT_AVAILABLE", format!("{} is not installed on this machine", shell::name(shell)))
     })?;
-    let arguments = shell::arguments(shell, &execute.command, &execute.args)
-        .map_err(|error| ("UNSAFE_ARGUMENT", error.to_string()))?;
+    let arguments = match script {
+        Some(file) => shell::script_arguments(shell, file, &execute.args),
+        None => shell::arguments(shell, &execute.command, &execute.args),
+    };
+    let arguments = arguments.map_err(|error| ("UNSAFE_ARGUMENT", error.to_string()))?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    set_arguments(&mut command, arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // What the agent was told in confidence is not for what it runs.
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("MUSTER_")) {
             command.env_remove(name);
         }
     }
-    command.envs(&execute.environment);
+    command.envs(&execute.environment).envs(&execute.secrets);
     command.env(COMMAND_VARIABLE, execute.command_id.to_string());
     if let Some(folder) = &execute.working_directory {
         command.current_dir(folder);
@@ -136,21 +149,34 @@ fn describe_spawn_error(execute: &Execute, error: &std::io::Error) -> String {
     }
 }
 
-/// Carries what the pipe gives into the spool, until its end.
-async fn pump(mut pipe: impl AsyncRead + Unpin, spool: Arc<Spool>, limit: u64, wrote: impl Fn()) {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match pipe.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(read) => {
-                // The file is written to the page cache: that takes no longer than waking a thread.
-                let bytes = buffer.get(..read).unwrap_or_default();
-                if let Err(error) = spool.append(bytes, limit) {
-                    tracing::error!(%error, "output could not be kept");
-                }
-                wrote();
-            }
+/// Where one stream of a command goes.
+struct Sink<W> {
+    spool: Arc<Spool>,
+    limit: u64,
+    masker: Masker,
+    wrote: W,
+}
+
+impl<W: Fn()> Sink<W> {
+    fn keep(&self, bytes: &[u8]) {
+        // The file is written to the page cache: that takes no longer than waking a thread.
+        if let Err(error) = self.spool.append(bytes, self.limit) {
+            tracing::error!(%error, "output could not be kept");
         }
+        (self.wrote)();
+    }
+}
+
+/// Carries what the pipe gives into the spool, until its end, without the secrets.
+async fn pump(mut pipe: impl AsyncRead + Unpin, mut sink: Sink<impl Fn()>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+        let bytes = sink.masker.pass(buffer.get(..read).unwrap_or_default());
+        sink.keep(&bytes);
+    }
+    let rest = sink.masker.finish();
+    if !rest.is_empty() {
+        sink.keep(&rest);
     }
 }
 

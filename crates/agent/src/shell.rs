@@ -1,6 +1,7 @@
 //! The argument vectors that hand a command's text and arguments to a shell.
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,12 +10,53 @@ use muster_protocol::ShellType;
 /// What cmd.exe would read as code, even within quotes.
 const CMD_SPECIAL: &[char] = &['"', '%', '!', '^', '&', '|', '<', '>', '(', ')', '\r', '\n', '\0'];
 
-/// Why no argument vector can be made.
+/// The longest command line that cmd.exe takes, in UTF-16 units.
+const CMD_LONGEST: usize = 8191;
+
+/// Why a shell can't be started with what it was given.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ShellError {
     /// The shell would read an argument as code.
     #[error("an argument holds a character that cmd would interpret: use pwsh, or leave it out")]
     UnsafeArgument,
+    /// A program would read the quote behind the argument as a part of it.
+    #[error("an argument ends with a backslash, which programs read in two ways: use pwsh")]
+    AmbiguousArgument,
+    /// The shell would read the path of the script as code.
+    #[error("the agent's data folder has a name that cmd would interpret: move it")]
+    UnsafeFolder,
+    /// The shell would cut the rest off.
+    #[error("cmd takes at most {CMD_LONGEST} characters: use pwsh, or put the text into a script")]
+    TooLong,
+}
+
+/// What a shell is started with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    /// Each is handed over as it is.
+    pub(crate) words: Vec<OsString>,
+    /// The rest of cmd's command line, which it does not divide into words as other programs do.
+    pub(crate) line: Option<String>,
+}
+
+impl Arguments {
+    fn words<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Self {
+        Self { words: words.into_iter().map(Into::into).collect(), line: None }
+    }
+
+    /// Those of cmd that run `text` and hand `args` to it. `/s` has cmd take away the outer quotes
+    /// and nothing else.
+    fn cmd(text: &str, args: &[String]) -> Result<Self, ShellError> {
+        if args.iter().any(|arg| arg.contains(CMD_SPECIAL)) {
+            return Err(ShellError::UnsafeArgument);
+        }
+        let quoted = args.iter().map(|arg| format!(" \"{arg}\""));
+        let line = format!("\"{text}{}\"", quoted.collect::<String>());
+        if line.encode_utf16().count() > CMD_LONGEST {
+            return Err(ShellError::TooLong);
+        }
+        Ok(Self { line: Some(line), ..Self::words(["/d", "/s", "/c"]) })
+    }
 }
 
 /// Every shell.
@@ -48,33 +90,50 @@ pub(crate) fn capabilities() -> Vec<String> {
     present.map(|shell| format!("shell:{}", name(shell))).collect()
 }
 
-/// The shell's arguments that run `command` with `args`, none of which is read as code.
+/// What the shell is started with to run `command` with `args`, none of which is read as code.
 pub(crate) fn arguments(
     shell: ShellType,
     command: &str,
     args: &[String],
-) -> Result<Vec<String>, ShellError> {
+) -> Result<Arguments, ShellError> {
     match shell {
-        ShellType::Sh | ShellType::Bash if args.is_empty() => Ok(vec!["-c".into(), command.into()]),
+        ShellType::Sh | ShellType::Bash if args.is_empty() => Ok(Arguments::words(["-c", command])),
         ShellType::Sh | ShellType::Bash => {
             let text = format!("{command} \"$@\"");
-            let fixed = ["-c".to_owned(), text, name(shell).to_owned()];
-            Ok(fixed.into_iter().chain(args.iter().cloned()).collect())
+            let fixed = ["-c", &text, name(shell)];
+            Ok(Arguments::words(fixed.into_iter().chain(args.iter().map(String::as_str))))
         }
         ShellType::Pwsh | ShellType::Powershell => {
             let encoded = STANDARD.encode(utf16(&powershell(command, args)));
-            let fixed = ["-NoProfile", "-NonInteractive", "-EncodedCommand"];
-            Ok(fixed.into_iter().map(str::to_owned).chain([encoded]).collect())
+            Ok(Arguments::words(["-NoProfile", "-NonInteractive", "-EncodedCommand", &encoded]))
         }
-        ShellType::Cmd if args.iter().any(|arg| arg.contains(CMD_SPECIAL)) => {
-            Err(ShellError::UnsafeArgument)
+        ShellType::Cmd if args.iter().any(|arg| arg.ends_with('\\')) => {
+            Err(ShellError::AmbiguousArgument)
+        }
+        ShellType::Cmd => Arguments::cmd(command, args),
+    }
+}
+
+/// What the shell is started with to run the script in `file`, an absolute path, with `args`.
+pub(crate) fn script_arguments(
+    shell: ShellType,
+    file: &Path,
+    args: &[String],
+) -> Result<Arguments, ShellError> {
+    let fixed: &[&str] = match shell {
+        ShellType::Sh | ShellType::Bash => &[],
+        ShellType::Pwsh | ShellType::Powershell => {
+            &["-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", "-File"]
         }
         ShellType::Cmd => {
-            let quoted = args.iter().map(|arg| format!("\"{arg}\""));
-            let words: Vec<_> = [command.to_owned()].into_iter().chain(quoted).collect();
-            Ok(vec!["/d".into(), "/s".into(), "/c".into(), words.join(" ")])
+            let file = file.to_str().filter(|path| !path.contains(['"', '%', '!']));
+            let file = file.ok_or(ShellError::UnsafeFolder)?;
+            return Arguments::cmd(&format!("\"{file}\""), args);
         }
-    }
+    };
+    let fixed = fixed.iter().map(OsStr::new);
+    let args = args.iter().map(OsStr::new);
+    Ok(Arguments::words(fixed.chain([file.as_os_str()]).chain(args)))
 }
 
 /// The script that splats `args` onto `command`.
@@ -104,31 +163,4 @@ fn utf16(text: &str) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOSTILE: [&str; 6] = ["$(id)", "`id`", "a b", "'; id; '", "\"; id; \"", "*\n-n"];
-
-    #[cfg(unix)]
-    #[test]
-    fn a_posix_shell_hands_hostile_arguments_on_untouched() {
-        let args = HOSTILE.map(str::to_owned);
-        let vector = arguments(ShellType::Sh, "printf '%s\\0'", &args).unwrap();
-        let output = std::process::Command::new("sh").args(vector).output().unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), HOSTILE.join("\0") + "\0");
-    }
-
-    #[test]
-    fn powershell_gets_arguments_as_literals_whatever_quotes_they_hold() {
-        let script = powershell("Write-Output", &["it's".into(), "\u{2019}; id".into()]);
-        assert!(script.starts_with("$musterArgs = @('it''s', '\u{2019}\u{2019}; id')"));
-    }
-
-    #[test]
-    fn cmd_refuses_arguments_that_it_would_interpret() {
-        for argument in ["%PATH%", "a&b", "\"", "a\nb"] {
-            let verdict = arguments(ShellType::Cmd, "echo", &[argument.to_owned()]);
-            assert_eq!(verdict, Err(ShellError::UnsafeArgument), "{argument}");
-        }
-    }
-}
+mod tests;

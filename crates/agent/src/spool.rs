@@ -6,12 +6,18 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use muster_protocol::StreamKind;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::identity::private;
 use crate::platform::read_at;
+
+/// What a command writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    Stdout,
+    Stderr,
+}
 
 /// One stream of one command.
 #[derive(Debug)]
@@ -26,10 +32,10 @@ pub(crate) struct Spool {
 
 impl Spool {
     /// Opens the stream's file, with what an earlier process left in it.
-    pub(crate) fn open(folder: &Path, id: Uuid, kind: StreamKind) -> io::Result<Self> {
-        let name = match kind {
-            StreamKind::Stdout => "out",
-            StreamKind::Stderr => "err",
+    pub(crate) fn open(folder: &Path, id: Uuid, stream: Written) -> io::Result<Self> {
+        let name = match stream {
+            Written::Stdout => "out",
+            Written::Stderr => "err",
         };
         let path = folder.join(format!("{id}.{name}"));
         let file = private().create(true).append(true).read(true).open(&path)?;
@@ -101,7 +107,7 @@ mod tests {
     #[test]
     fn what_goes_beyond_the_limit_is_counted_and_not_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let spool = Spool::open(folder.path(), Uuid::nil(), StreamKind::Stdout).unwrap();
+        let spool = Spool::open(folder.path(), Uuid::nil(), Written::Stdout).unwrap();
         for text in ["hello ", "world", "!"] {
             spool.append(text.as_bytes(), 8).unwrap();
         }
@@ -114,7 +120,7 @@ mod tests {
     #[test]
     fn what_was_kept_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Spool::open(folder.path(), Uuid::nil(), StreamKind::Stderr).unwrap();
+        let open = || Spool::open(folder.path(), Uuid::nil(), Written::Stderr).unwrap();
         open().append(b"before", 100).unwrap();
         let spool = open();
         spool.append(b" after", 100).unwrap();

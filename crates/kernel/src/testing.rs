@@ -1,10 +1,12 @@
-//! A clock that stands still and randomness that repeats, for tests.
+//! A clock that stands still, randomness that repeats and a vault that hides nothing, for tests.
 
+use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
 use parking_lot::Mutex;
 
 use crate::{
-    Act, Author, Clock, Entropy, Permit, Principal, Role, SessionId, TenantScope, Timestamp, UserId,
+    Act, Author, Clock, Entropy, Permit, Principal, Role, Sealed, Secret, SessionId, StorageError,
+    TenantScope, Timestamp, UserId, Vault,
 };
 
 /// A clock that moves only when told to.
@@ -57,6 +59,23 @@ impl Entropy for SeededEntropy {
             word ^= word >> 31;
             chunk.copy_from_slice(word.to_le_bytes().get(..chunk.len()).unwrap_or_default());
         }
+    }
+}
+
+/// A vault that hides nothing, but keeps places apart.
+#[derive(Debug, Default)]
+pub struct FakeVault;
+
+#[async_trait]
+impl Vault for FakeVault {
+    async fn seal(&self, place: &str, secret: &Secret) -> Result<Sealed, StorageError> {
+        Ok(Sealed(format!("{place}={}", secret.expose()).into_bytes()))
+    }
+
+    async fn open(&self, place: &str, sealed: &Sealed) -> Result<Option<Secret>, StorageError> {
+        let text = String::from_utf8_lossy(&sealed.0).into_owned();
+        let secret = text.strip_prefix(place).and_then(|rest| rest.strip_prefix('='));
+        Ok(secret.map(Secret::from_text))
     }
 }
 

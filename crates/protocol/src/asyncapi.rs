@@ -23,7 +23,9 @@ pub fn asyncapi() -> Value {
             "description": "One WebSocket per agent, opened by the agent, with the subprotocol \
                 `muster.v1`. Text frames are the messages below. Binary frames are stream data: \
                 `u8 kind, u32 stream_id, u64 offset` in big endian, then at most 64 KiB; kind 1 is \
-                standard output, kind 2 standard error. A frame of more than 256 KiB closes the \
+                standard output, kind 2 standard error, both from the agent; kind 5 is a file for the \
+                agent: the text of a script, from offset 0 on and in order, before the `execute` \
+                on the same stream that names its length and SHA-256. A frame of more than 256 KiB closes the \
                 connection with 1009, a malformed one with 1007.",
         },
         "channels": {

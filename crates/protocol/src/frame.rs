@@ -9,6 +9,8 @@ pub enum StreamKind {
     Stdout,
     /// A command's standard error.
     Stderr,
+    /// A file for the agent: the text of the script that the `execute` on the same stream runs.
+    File,
 }
 
 impl StreamKind {
@@ -16,6 +18,7 @@ impl StreamKind {
         match self {
             Self::Stdout => 1,
             Self::Stderr => 2,
+            Self::File => 5,
         }
     }
 }
@@ -75,6 +78,7 @@ impl StreamFrame {
         let kind = match frame.get_u8() {
             1 => StreamKind::Stdout,
             2 => StreamKind::Stderr,
+            5 => StreamKind::File,
             other => return Err(FrameError::UnknownKind(other)),
         };
         Ok(Self { kind, stream_id: frame.get_u32(), offset: frame.get_u64(), bytes: frame })
@@ -86,12 +90,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const KINDS: [StreamKind; 3] = [StreamKind::Stdout, StreamKind::Stderr, StreamKind::File];
+
     proptest! {
         #[test]
         fn a_frame_reads_back_as_it_was_written(
-            stderr: bool, stream_id: u32, offset: u64, bytes in prop::collection::vec(any::<u8>(), 0..200)
+            kind in prop::sample::select(KINDS.as_slice()), stream_id: u32, offset: u64,
+            bytes in prop::collection::vec(any::<u8>(), 0..200)
         ) {
-            let kind = if stderr { StreamKind::Stderr } else { StreamKind::Stdout };
             let frame = StreamFrame { kind, stream_id, offset, bytes: bytes.into() };
             prop_assert_eq!(StreamFrame::decode(frame.encode()), Ok(frame));
         }

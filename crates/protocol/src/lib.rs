@@ -32,6 +32,8 @@ pub const SUBPROTOCOL: &str = "muster.v1";
 pub const MAX_FRAME_BYTES: usize = 256 * 1024;
 /// The most stream bytes that one binary frame carries.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024;
+/// The longest text of a script, in bytes.
+pub const MAX_SCRIPT_BYTES: usize = 1024 * 1024;
 /// A peer that sent no frame for this many seconds is dead.
 pub const DEAD_AFTER_SECONDS: u64 = 60;
 /// Either side pings when it has not sent a frame for this many seconds.

@@ -4,6 +4,7 @@
 //! agent obeys only what its pinned key signed, for it, on this connection, in sequence, in time.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// An order's text and the signature over it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Signed {
     /// Which key signed: [`key_id`] of it.
     pub key_id: String,
@@ -107,7 +108,7 @@ pub enum ShellType {
 }
 
 /// Run a command, once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Execute {
     /// Which command: an id that the journal knows is never started again.
     pub command_id: Uuid,
@@ -146,6 +147,45 @@ pub struct ScriptText {
     pub sha256: String,
     /// How long it is, in bytes; at most 1 MiB.
     pub bytes: u32,
+}
+
+/// The values of secrets are not shown.
+impl fmt::Debug for Execute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execute")
+            .field("command_id", &self.command_id)
+            .field("stream_id", &self.stream_id)
+            .field("shell_type", &self.shell_type)
+            .field("command", &self.command)
+            .field("args", &self.args)
+            .field("working_directory", &self.working_directory)
+            .field("environment", &self.environment)
+            .field("secrets", &self.secrets.keys())
+            .field("script", &self.script)
+            .field("timeout", &self.timeout)
+            .field("deadline", &self.deadline)
+            .finish()
+    }
+}
+
+impl ScriptText {
+    /// What `text` is recognised by.
+    pub fn of(text: &[u8]) -> Self {
+        Self {
+            sha256: hex(&Sha256::digest(text)),
+            bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// From the SHA-256 of a text and its length in bytes.
+    pub fn from_parts(sha256: &[u8; 32], bytes: u32) -> Self {
+        Self { sha256: hex(sha256), bytes }
+    }
+
+    /// Whether `text` is the one that is meant.
+    pub fn matches(&self, text: &[u8]) -> bool {
+        *self == Self::of(text)
+    }
 }
 
 /// End a command.
@@ -194,12 +234,24 @@ impl OrderError {
 
 /// The short name of a key: the first 16 hex digits of its SHA-256.
 pub fn key_id(key: &VerifyingKey) -> String {
-    use std::fmt::Write as _;
-    let digest = Sha256::digest(key.as_bytes());
-    digest.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
+    let mut id = hex(&Sha256::digest(key.as_bytes()));
+    id.truncate(16);
+    id
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// The payload is not shown: there may be secrets in it.
+impl fmt::Debug for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signed").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
 }
 
 impl Signed {
@@ -301,6 +353,39 @@ mod tests {
     fn verdict(order: &Order, by: &SigningKey, now: DateTime<Utc>) -> Result<(), OrderError> {
         let signed = Signed::sign(order, by).unwrap();
         verifier().verify(&signed, Some(now)).map(|_| ())
+    }
+
+    fn execute() -> Execute {
+        Execute {
+            command_id: Uuid::from_u128(2),
+            stream_id: 1,
+            shell_type: ShellType::Sh,
+            command: "backup".into(),
+            args: Vec::new(),
+            working_directory: None,
+            environment: BTreeMap::new(),
+            secrets: [("TOKEN".to_owned(), "hunter2".to_owned())].into(),
+            script: Some(ScriptText::of(b"echo hi")),
+            timeout: 30.0,
+            deadline: noon(),
+        }
+    }
+
+    #[test]
+    fn the_value_of_a_secret_is_never_printed_and_its_name_is() {
+        let order = Order { instruction: Instruction::Execute(Box::new(execute())), ..order(1) };
+        let message = crate::ServerMessage::Signed(Signed::sign(&order, &key(1)).unwrap());
+        let printed = format!("{order:?} {order:#?} {message:?}");
+        assert!(!printed.contains("hunter2") && printed.contains("TOKEN"), "{printed}");
+    }
+
+    #[test]
+    fn a_text_is_recognised_by_its_length_and_every_byte() {
+        let script = ScriptText::of(b"echo hi");
+        assert!(script.matches(b"echo hi"));
+        assert!(!script.matches(b"echo ho") && !script.matches(b"echo hi\n"));
+        assert!(!ScriptText { bytes: 8, ..script.clone() }.matches(b"echo hi"));
+        assert_eq!(ScriptText::from_parts(&Sha256::digest(b"echo hi").into(), 7), script);
     }
 
     #[test]

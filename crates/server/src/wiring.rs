@@ -1,5 +1,7 @@
 //! Which adapter stands behind which port.
 
+mod work;
+
 use std::sync::Arc;
 
 use actix_web::web;
@@ -8,8 +10,7 @@ use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::{Agents, Enrolment};
 use muster_audit::{Audit, ChainKey};
-use muster_commands::runs::{Boards, Runs, RunsPorts};
-use muster_commands::{AgentChannel, CommandFeed, Commands, CommandsPorts, Retention, Sweep};
+use muster_commands::{Retention, Sweep};
 use muster_crypto::{
     BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SealedVault, SystemClock,
     Totps,
@@ -17,17 +18,16 @@ use muster_crypto::{
 use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_http::{AppState, client_address};
 use muster_identity::{Identity, IdentityPorts};
-use muster_kernel::events::EventBus;
 use muster_kernel::{Clock, Entropy, Secret};
-use muster_local_bus::{LocalEvents, LocalFeed, LocalLimiter, LocalTickets};
+use muster_local_bus::{LocalLimiter, LocalTickets};
 use muster_protocol::Signed;
 use muster_sea_orm::{
-    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaCommands, SeaCustomers, SeaEnrollmentTokens,
-    SeaIdentity, SeaRuns, SeaSettings,
+    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaEnrollmentTokens, SeaIdentity, SeaSettings,
 };
 use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
 
+use self::work::Work;
 use crate::config::Config;
 use crate::policy::SettingsPolicy;
 use crate::secrets;
@@ -65,42 +65,19 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let first_password = identity.ensure_first_admin(config.admin_password.clone()).await?;
 
     let keys = Arc::new(Keys::new(master.clone()));
-    let customers = Arc::new(SeaCustomers::new(database.clone()));
-    let agents = Arc::new(SeaAgents::new(database.clone()));
-    let ledger = Arc::new(SeaCommands::new(database.clone()));
-    let bus: Arc<dyn EventBus> = Arc::new(LocalEvents::new(epoch(&**entropy)));
-    let boards = Arc::new(Boards::new(Arc::new(LocalFeed::default()), bus.clone()));
-    let feed: Arc<dyn CommandFeed> = boards.clone();
-    let connections = Connections::new(clock.clone());
+    let Work {
+        agents,
+        customers,
+        commands,
+        runs,
+        bus,
+        connections,
+        channel,
+        payloads,
+        sweep,
+        retention,
+    } = Work::new(&base, config.limits);
     let presence = Arc::new(connections.clone());
-    let channel = AgentChannel::new(ledger.clone(), ledger.clone(), feed.clone(), clock.clone());
-    let commands = Commands::new(
-        CommandsPorts {
-            ledger: ledger.clone(),
-            archive: ledger.clone(),
-            agents: agents.clone(),
-            courier: presence.clone(),
-            feed,
-            policies: customers.clone(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-        },
-        config.limits,
-    );
-    let runs = Runs::new(
-        RunsPorts {
-            repository: Arc::new(SeaRuns::new(database.clone())),
-            agents: agents.clone(),
-            courier: presence.clone(),
-            policies: customers.clone(),
-            bus: bus.clone(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-        },
-        boards,
-        channel.clone(),
-        config.limits,
-    );
     let stop = CancellationToken::new();
     let tokens = Arc::new(SeaEnrollmentTokens::new(database.clone()));
     let api_keys = ApiKeys::new(
@@ -141,6 +118,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         tokens: agents.clone(),
         agents: agents.clone(),
         channel: channel.clone(),
+        payloads,
         connections: connections.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
@@ -148,8 +126,6 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         peer_address: peer_address(config.web.trusted_proxies.clone()),
         output_limit: config.output_limit,
     });
-    let retention = Retention::new(ledger.clone(), clock.clone());
-    let sweep = Sweep::new(channel, ledger, clock.clone());
     let database = database.clone();
     let state = web::Data::new(state);
     Ok(Wired {
@@ -242,13 +218,6 @@ fn identity(base: &Base, settings: &Arc<Settings>, public_url: &str) -> Identity
         clock: base.clock.clone(),
         entropy: base.entropy.clone(),
     })
-}
-
-/// What tells the events of this process from those of any other.
-fn epoch(entropy: &dyn Entropy) -> String {
-    let mut bytes = [0_u8; 8];
-    entropy.fill(&mut bytes);
-    format!("{:016x}", u64::from_be_bytes(bytes))
 }
 
 fn peer_address(trusted: Vec<IpNet>) -> PeerAddress {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use muster_agents::{AgentProgram, Metrics, NetworkInterface, SystemInfo};
 use muster_commands::{
-    Command, Failure, INTERRUPTED, Outcome, OutputBytes, OutputStream, Progress, Report, ShellType,
+    Command, Failure, INTERRUPTED, Outcome, OutputBytes, OutputStream, Payload, Progress, Report,
+    ShellType,
 };
-use muster_kernel::{CommandId, Timestamp};
+use muster_kernel::{CommandId, Secret, Timestamp};
 use muster_protocol as wire;
 
 /// The longest failure code and detail that are kept, in characters.
@@ -34,10 +35,12 @@ pub(crate) fn program(hello: &wire::Hello) -> AgentProgram {
     }
 }
 
-pub(crate) const fn stream(kind: wire::StreamKind) -> OutputStream {
+/// The stream of a command that frames of this kind belong to.
+pub(crate) const fn stream(kind: wire::StreamKind) -> Option<OutputStream> {
     match kind {
-        wire::StreamKind::Stdout => OutputStream::Stdout,
-        wire::StreamKind::Stderr => OutputStream::Stderr,
+        wire::StreamKind::Stdout => Some(OutputStream::Stdout),
+        wire::StreamKind::Stderr => Some(OutputStream::Stderr),
+        wire::StreamKind::File => None,
     }
 }
 
@@ -51,7 +54,9 @@ const fn shell(shell: ShellType) -> wire::ShellType {
     }
 }
 
-pub(crate) fn execute(command: &Command, stream_id: u32) -> wire::Execute {
+pub(crate) fn execute(command: &Command, stream_id: u32, payload: &Payload) -> wire::Execute {
+    let secret = |(name, value): (&String, &Secret)| (name.clone(), value.expose().to_owned());
+    let script = command.spec.script;
     wire::Execute {
         command_id: command.id.as_uuid(),
         stream_id,
@@ -60,8 +65,8 @@ pub(crate) fn execute(command: &Command, stream_id: u32) -> wire::Execute {
         args: command.spec.args.clone(),
         working_directory: command.spec.working_directory.clone(),
         environment: command.spec.environment.clone(),
-        secrets: BTreeMap::new(),
-        script: None,
+        secrets: payload.secrets.iter().map(secret).collect(),
+        script: script.map(|text| wire::ScriptText::from_parts(&text.sha256, text.bytes)),
         timeout: command.spec.timeout.as_secs_f64(),
         deadline: command.expires_at,
     }

@@ -8,7 +8,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use muster_agents::{AgentRepository, AgentTokens};
-use muster_commands::AgentChannel;
+use muster_commands::{AgentChannel, Payloads};
 use muster_kernel::{AgentId, Clock, ConnectionId, Entropy, ProblemCode, Secret, TokenKind};
 use muster_protocol::{MAX_FRAME_BYTES, Order, SUBPROTOCOL, Signed};
 
@@ -28,6 +28,7 @@ pub struct AgentSocketPorts {
     pub tokens: Arc<dyn AgentTokens>,
     pub agents: Arc<dyn AgentRepository>,
     pub channel: AgentChannel,
+    pub payloads: Payloads,
     pub connections: Connections,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,

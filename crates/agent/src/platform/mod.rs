@@ -1,5 +1,5 @@
-//! What differs between operating systems: a process with everything that it starts, and reading
-//! a file at a place.
+//! What differs between operating systems: a process with everything that it starts, how it is
+//! handed its arguments, and reading a file at a place.
 
 #[cfg(unix)]
 mod unix;
@@ -7,6 +7,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::{Tree, read_at};
+pub(crate) use unix::{Tree, read_at, set_arguments};
 #[cfg(windows)]
-pub(crate) use windows::{Tree, read_at};
+pub(crate) use windows::{Tree, read_at, set_arguments};

@@ -9,6 +9,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
+use crate::shell::Arguments;
+
 /// A process and everything that it starts.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -60,4 +62,9 @@ impl Tree {
 /// Reads from `file` at `offset`, wherever it stands.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(buffer, offset)
+}
+
+/// Hands `arguments` to a shell.
+pub(crate) fn set_arguments(command: &mut Command, arguments: Arguments) {
+    command.args(arguments.words).args(arguments.line);
 }

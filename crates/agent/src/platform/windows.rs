@@ -8,6 +8,8 @@ use std::process::ExitStatus;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject, KillOnDrop};
 use tokio::process::{ChildStderr, ChildStdout, Command};
 
+use crate::shell::Arguments;
+
 /// A process and everything that it starts.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -51,4 +53,12 @@ impl Tree {
 /// Reads from `file` at `offset`; it stands behind what was read then.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.seek_read(buffer, offset)
+}
+
+/// Hands `arguments` to a shell; cmd gets its line without the quoting that other programs undo.
+pub(crate) fn set_arguments(command: &mut Command, arguments: Arguments) {
+    command.args(arguments.words);
+    if let Some(line) = arguments.line {
+        command.raw_arg(line);
+    }
 }

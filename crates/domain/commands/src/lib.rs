@@ -6,7 +6,7 @@
 //! carries commands to connected agents; the [`CommandFeed`] tells listeners what was committed.
 //!
 //! [`Commands`] is what people do with commands, [`AgentChannel`] what an agent's connection does,
-//! [`Sweep`] what time does.
+//! [`Payloads`] what it hands over beside the command, [`Sweep`] what time does.
 //!
 //! To add something that can happen to a command: give it an [`Event`], decide about it in
 //! `apply`, and let the property tests there tell whether that holds.
@@ -15,6 +15,7 @@
 mod channel;
 mod command;
 mod event;
+mod payload;
 mod ports;
 mod reconcile;
 mod retention;
@@ -31,10 +32,11 @@ pub use command::{
     Command, End, Failure, Outcome, OutputBytes, OutputStream, Requester, State, Status,
 };
 pub use event::{Append, Event, INTERRUPTED, Report};
+pub use payload::{MAX_SCRIPT_BYTES, Payload, PayloadError, Payloads};
 pub use ports::{
     CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention, Courier,
     DangerPolicies, Due, Effect, Entry, Heard, Notice, Once, OutputChunk, Recorded, Recording,
-    Submitted, Subscription,
+    ScriptTexts, Submitted, Subscription,
 };
 pub use reconcile::{Closing, Progress, Step, reconcile};
 pub use retention::Retention;

@@ -12,7 +12,7 @@ use futures_util::{FutureExt, StreamExt};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
     AgentId, Author, Clock, CommandId, Cursor, CustomerId, Page, PageRequest, RunId, StorageError,
-    TenantScope, Timestamp, UserId,
+    TenantScope, Timestamp, UserId, VersionId,
 };
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
@@ -21,8 +21,8 @@ use crate::runs::Run;
 use crate::{
     Append, Command, CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention,
     Courier, Due, Effect, Entry, Event, Heard, Notice, Once, Outcome, OutputBytes, OutputChunk,
-    OutputStream, Recorded, Recording, Report, Requester, SafetyLevel, ShellType, Spec, State,
-    Submitted, Subscription,
+    OutputStream, Recorded, Recording, Report, Requester, SafetyLevel, ScriptTexts, ShellType,
+    Spec, State, Submitted, Subscription,
 };
 
 mod contract;
@@ -353,6 +353,24 @@ impl Courier for FakeCourier {
 
     fn cancel(&self, _agent_id: AgentId, id: CommandId) {
         self.cancelled.lock().push(id);
+    }
+}
+
+/// Texts of scripts in memory.
+#[derive(Debug, Default)]
+pub struct FakeTexts(Mutex<HashMap<VersionId, Arc<str>>>);
+
+impl FakeTexts {
+    /// Keeps a text.
+    pub fn keep(&self, version: VersionId, text: &str) {
+        self.0.lock().insert(version, text.into());
+    }
+}
+
+#[async_trait]
+impl ScriptTexts for FakeTexts {
+    async fn text(&self, version: VersionId) -> Result<Option<Arc<str>>, StorageError> {
+        Ok(self.0.lock().get(&version).cloned())
     }
 }
 

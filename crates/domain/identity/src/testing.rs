@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use async_trait::async_trait;
-use muster_kernel::testing::{FakeClock, SeededEntropy};
+use muster_kernel::testing::{FakeClock, FakeVault, SeededEntropy};
 use muster_kernel::{Act, Author, Clock, CustomerId, Permit, Role, Secret, Timestamp, UserId};
 use parking_lot::Mutex;
 
@@ -22,7 +22,7 @@ pub use contract::{contract, ticket_contract};
 
 mod fakes;
 
-pub use fakes::{FakeCodes, FakeIdentity, FakePolicy, FakeProvider, FakeVault};
+pub use fakes::{FakeCodes, FakeIdentity, FakePolicy, FakeProvider};
 
 /// Passwords that are their own hashes; it counts the calls.
 #[derive(Debug, Default)]

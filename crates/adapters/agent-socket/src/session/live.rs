@@ -1,5 +1,7 @@
 //! A connection after its hello.
 
+mod delivery;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +15,9 @@ use futures_util::{FutureExt, StreamExt};
 use muster_commands::{Command, Effect, Entry, Event, Opening, Recorded};
 use muster_kernel::{AgentId, CommandId, StorageError};
 use muster_protocol::{
-    AgentMessage, Cancel, Credit, DEAD_AFTER_SECONDS, Execute, FinishedAck, HeartbeatAck,
-    Instruction, MAX_UNFINISHED_COMMANDS, Order, PING_EVERY_SECONDS, ResumePoint, ServerMessage,
-    Settings, StreamFrame, SystemInfo, Welcome,
+    AgentMessage, Cancel, Credit, DEAD_AFTER_SECONDS, FinishedAck, HeartbeatAck, Instruction,
+    Order, PING_EVERY_SECONDS, ResumePoint, ServerMessage, Settings, StreamFrame, SystemInfo,
+    Welcome,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -25,13 +27,12 @@ use crate::AgentSocketPorts;
 use crate::connections::{CloseReason, Instruct, Link};
 use crate::streams::{Streams, WINDOW};
 use crate::translate;
+use delivery::Unfinished;
 
 /// Seconds between the heartbeats of an agent.
 const HEARTBEAT_INTERVAL: u64 = 30;
 /// How long an order is good.
 const ORDER_LIFETIME: TimeDelta = TimeDelta::seconds(60);
-/// A command that was not accepted for so long is sent again.
-const ACCEPT_PATIENCE: Duration = Duration::from_secs(30);
 /// How often silence and unaccepted commands are looked for.
 const TICK: Duration = Duration::from_secs(10);
 /// How many of the agent's reports may wait for a commit before no more are read.
@@ -46,19 +47,13 @@ enum Then {
     Credit { stream_id: u32, bytes: usize },
     /// Let the agent forget a command.
     Acknowledge(CommandId),
+    /// Make room where a command was that the agent never gets.
+    LetGo(CommandId),
     /// Nothing.
     Nothing,
 }
 
 type Settled = (Then, Result<Option<Recorded>, StorageError>);
-
-/// A command that the agent has or is being sent.
-#[derive(Debug)]
-struct Unfinished {
-    command: Arc<Command>,
-    accepted: bool,
-    sent_at: Instant,
-}
 
 /// A connection after its hello.
 pub(super) struct Live {
@@ -112,8 +107,7 @@ impl Live {
                 stdout_bytes: command.output.stdout,
                 stderr_bytes: command.output.stderr,
             });
-            let held = Unfinished { command, accepted: true, sent_at: Instant::now() };
-            self.unfinished.insert(held.command.id, held);
+            self.unfinished.insert(command.id, Unfinished::accepted(command));
         }
         self.order(Instruction::Welcome(Welcome {
             connection_id: self.link.connection_id.as_uuid(),
@@ -256,7 +250,9 @@ impl Live {
         // What still comes for a command that has ended is of no use to anybody.
         let Some(received) = self.streams.receive(stream_id, bytes) else { return Ok(()) };
         let id = received.map_err(|_| End::Violation("more output than there was credit for"))?;
-        let stream = translate::stream(frame.kind);
+        let Some(stream) = translate::stream(frame.kind) else {
+            return Err(End::Violation("agents send no files"));
+        };
         let entry = Entry::Output { stream, offset: frame.offset, bytes: frame.bytes };
         self.record(id, entry, Then::Credit { stream_id, bytes });
         Ok(())
@@ -289,11 +285,17 @@ impl Live {
             Then::Acknowledge(id) => {
                 let ack = FinishedAck { command_id: id.as_uuid() };
                 self.say(&ServerMessage::FinishedAck(ack)).await?;
-                self.streams.close(id);
-                self.unfinished.remove(&id);
-                self.fill_window().await
+                self.let_go(id).await
             }
+            Then::LetGo(id) => self.let_go(id).await,
         }
+    }
+
+    /// The agent has nothing more to do with the command.
+    async fn let_go(&mut self, id: CommandId) -> Result<(), End> {
+        self.streams.close(id);
+        self.unfinished.remove(&id);
+        self.fill_window().await
     }
 
     async fn follow(&mut self, instruction: Instruct) -> Result<(), End> {
@@ -318,67 +320,6 @@ impl Live {
                 Err(End::Told(reason))
             }
         }
-    }
-
-    /// Sends a command whose dispatch is recorded, now or when there is room for it.
-    async fn deliver(&mut self, command: Arc<Command>) -> Result<(), End> {
-        let known = self.unfinished.contains_key(&command.id)
-            || self.waiting.iter().any(|waiting| waiting.id == command.id);
-        if known {
-            return Ok(());
-        }
-        if self.unfinished.len() >= MAX_UNFINISHED_COMMANDS {
-            self.waiting.push_back(command);
-            return Ok(());
-        }
-        let execute = self.execute(&command);
-        let held = Unfinished { command, accepted: false, sent_at: Instant::now() };
-        self.unfinished.insert(held.command.id, held);
-        self.link.set_unfinished(self.unfinished.len() + self.waiting.len());
-        self.order(execute).await
-    }
-
-    fn execute(&mut self, command: &Command) -> Instruction {
-        let execute: Execute = translate::execute(command, self.streams.open(command.id));
-        Instruction::Execute(Box::new(execute))
-    }
-
-    /// Sends what waits for room, then what the archive has.
-    async fn fill_window(&mut self) -> Result<(), End> {
-        while self.unfinished.len() < MAX_UNFINISHED_COMMANDS {
-            let Some(command) = self.waiting.pop_front() else { break };
-            self.deliver(command).await?;
-        }
-        loop {
-            let room = MAX_UNFINISHED_COMMANDS.saturating_sub(self.unfinished.len());
-            if !self.more || room == 0 {
-                break;
-            }
-            let (commands, more) = self.ports.channel.next(self.agent_id, room).await?;
-            self.more = more;
-            for command in commands {
-                self.deliver(command).await?;
-            }
-        }
-        self.link.set_unfinished(self.unfinished.len() + self.waiting.len());
-        Ok(())
-    }
-
-    async fn send_again(&mut self) -> Result<(), End> {
-        let late: Vec<_> = self
-            .unfinished
-            .values_mut()
-            .filter(|held| !held.accepted && held.sent_at.elapsed() >= ACCEPT_PATIENCE)
-            .map(|held| {
-                held.sent_at = Instant::now();
-                Arc::clone(&held.command)
-            })
-            .collect();
-        for command in late {
-            let execute = self.execute(&command);
-            self.order(execute).await?;
-        }
-        Ok(())
     }
 
     fn keep_system_info(&mut self, info: SystemInfo) {
@@ -421,6 +362,10 @@ impl Live {
             return Err(End::Violation("a message could not be written"));
         };
         within_patience(self.outgoing.text(text)).await
+    }
+
+    async fn write(&mut self, frame: &StreamFrame) -> Result<(), End> {
+        within_patience(self.outgoing.binary(frame.encode())).await
     }
 
     async fn ping(&mut self) -> Result<(), End> {

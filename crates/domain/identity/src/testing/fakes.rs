@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use muster_kernel::{
-    Author, Cursor, Page, PageRequest, Sealed, Secret, SessionId, StorageError, Timestamp,
-    TokenHash, UserId, Vault,
+    Author, Cursor, Page, PageRequest, Secret, SessionId, StorageError, Timestamp, TokenHash,
+    UserId,
 };
 use parking_lot::Mutex;
 
@@ -332,23 +332,6 @@ impl TicketStore for FakeIdentity {
     ) -> Result<Option<SessionId>, StorageError> {
         let ticket = self.tickets.lock().remove(&ticket);
         Ok(ticket.filter(|(_, end)| now < *end).map(|(session, _)| session))
-    }
-}
-
-/// A vault that hides nothing, but keeps places apart.
-#[derive(Debug, Default)]
-pub struct FakeVault;
-
-#[async_trait]
-impl Vault for FakeVault {
-    async fn seal(&self, place: &str, secret: &Secret) -> Result<Sealed, StorageError> {
-        Ok(Sealed(format!("{place}={}", secret.expose()).into_bytes()))
-    }
-
-    async fn open(&self, place: &str, sealed: &Sealed) -> Result<Option<Secret>, StorageError> {
-        let text = String::from_utf8_lossy(&sealed.0).into_owned();
-        let secret = text.strip_prefix(place).and_then(|rest| rest.strip_prefix('='));
-        Ok(secret.map(Secret::from_text))
     }
 }
 

@@ -1,0 +1,104 @@
+//! What has to do with running things.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use muster_agent_socket::Connections;
+use muster_commands::runs::{Boards, Runs, RunsPorts};
+use muster_commands::{
+    AgentChannel, CommandFeed, Commands, CommandsPorts, Limits, Payloads, Retention, ScriptTexts,
+    Sweep,
+};
+use muster_kernel::events::EventBus;
+use muster_kernel::{Entropy, StorageError, VersionId};
+use muster_local_bus::{LocalEvents, LocalFeed};
+use muster_sea_orm::{SeaAgents, SeaCommands, SeaCustomers, SeaRuns};
+
+use super::Base;
+
+/// The use cases that have to do with running things, and what they share with others.
+pub(super) struct Work {
+    pub(super) agents: Arc<SeaAgents>,
+    pub(super) customers: Arc<SeaCustomers>,
+    pub(super) commands: Commands,
+    pub(super) runs: Runs,
+    pub(super) bus: Arc<dyn EventBus>,
+    pub(super) connections: Connections,
+    pub(super) channel: AgentChannel,
+    pub(super) payloads: Payloads,
+    pub(super) sweep: Sweep,
+    pub(super) retention: Retention,
+}
+
+impl Work {
+    pub(super) fn new(base: &Base, limits: Limits) -> Self {
+        let Base { database, vault, clock, entropy, .. } = base;
+        let customers = Arc::new(SeaCustomers::new(database.clone()));
+        let agents = Arc::new(SeaAgents::new(database.clone()));
+        let ledger = Arc::new(SeaCommands::new(database.clone()));
+        let bus: Arc<dyn EventBus> = Arc::new(LocalEvents::new(epoch(&**entropy)));
+        let boards = Arc::new(Boards::new(Arc::new(LocalFeed::default()), bus.clone()));
+        let feed: Arc<dyn CommandFeed> = boards.clone();
+        let connections = Connections::new(clock.clone());
+        let courier = Arc::new(connections.clone());
+        let channel =
+            AgentChannel::new(ledger.clone(), ledger.clone(), feed.clone(), clock.clone());
+        let commands = Commands::new(
+            CommandsPorts {
+                ledger: ledger.clone(),
+                archive: ledger.clone(),
+                agents: agents.clone(),
+                courier: courier.clone(),
+                feed,
+                policies: customers.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            },
+            limits,
+        );
+        let runs = Runs::new(
+            RunsPorts {
+                repository: Arc::new(SeaRuns::new(database.clone())),
+                agents: agents.clone(),
+                courier,
+                policies: customers.clone(),
+                bus: bus.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            },
+            boards,
+            channel.clone(),
+            limits,
+        );
+        Self {
+            agents,
+            customers,
+            commands,
+            runs,
+            bus,
+            connections,
+            payloads: Payloads::new(Arc::new(NoTexts), vault.clone()),
+            sweep: Sweep::new(channel.clone(), ledger.clone(), clock.clone()),
+            retention: Retention::new(ledger, clock.clone()),
+            channel,
+        }
+    }
+}
+
+/// What tells the events of this process from those of any other.
+fn epoch(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0_u8; 8];
+    entropy.fill(&mut bytes);
+    format!("{:016x}", u64::from_be_bytes(bytes))
+}
+
+/// Knows no text: stands in until there is a library of scripts.
+#[derive(Debug)]
+struct NoTexts;
+
+#[async_trait]
+impl ScriptTexts for NoTexts {
+    async fn text(&self, _: VersionId) -> Result<Option<Arc<str>>, StorageError> {
+        Ok(None)
+    }
+}
