@@ -85,6 +85,10 @@ ids! {
     SavedCommandId,
     /// Something that is run again and again.
     ScheduleId,
+    /// A time that a schedule came due.
+    FiringId,
+    /// A running server process, one of several on the same database.
+    NodeId,
     /// A request that waits for a second person.
     ApprovalId,
 }

@@ -43,7 +43,8 @@ pub use danger::DangerPolicy;
 pub use entropy::Entropy;
 pub use ids::{
     AgentId, ApiKeyId, ApprovalId, CommandId, ConnectionId, CustomerId, DataKeyId,
-    EnrollmentTokenId, RunId, SavedCommandId, ScheduleId, ScriptId, SessionId, UserId, VersionId,
+    EnrollmentTokenId, FiringId, NodeId, RunId, SavedCommandId, ScheduleId, ScriptId, SessionId,
+    UserId, VersionId,
 };
 pub use limits::Plan;
 pub use page::{Cursor, Page, PageRequest};

@@ -6,7 +6,8 @@
 //! carries commands to connected agents; the [`CommandFeed`] tells listeners what was committed.
 //!
 //! [`Commands`] is what people do with commands, [`AgentChannel`] what an agent's connection does,
-//! [`Payloads`] what it hands over beside the command, [`Sweep`] what time does.
+//! [`Payloads`] what it hands over beside the command, [`Sweep`] what time does. [`runs`] are one
+//! order to many machines, [`schedules`] come due by themselves.
 //!
 //! To add something that can happen to a command: give it an [`Event`], decide about it in
 //! `apply`, and let the property tests there tell whether that holds.
@@ -21,6 +22,7 @@ mod reconcile;
 mod retention;
 pub mod runs;
 mod safety;
+pub mod schedules;
 mod spec;
 mod sweep;
 #[cfg(feature = "testing")]

@@ -207,7 +207,8 @@ fn is_variable_name(name: &str) -> bool {
         && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
-fn timeout(seconds: Option<f64>, limits: Limits) -> Result<Duration, InvalidSpec> {
+/// How long it may run, when whoever asks says so many seconds.
+pub(crate) fn timeout(seconds: Option<f64>, limits: Limits) -> Result<Duration, InvalidSpec> {
     let Some(seconds) = seconds else { return Ok(limits.default_timeout) };
     let max = limits.max_timeout.as_secs();
     Duration::try_from_secs_f64(seconds)

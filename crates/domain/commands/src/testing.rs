@@ -27,6 +27,7 @@ use crate::{
 
 mod contract;
 mod runs;
+pub mod schedules;
 
 pub use contract::{Subject, contract};
 pub use runs::{RunsSubject, run, runs_contract};

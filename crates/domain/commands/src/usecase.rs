@@ -23,7 +23,7 @@ use crate::{AgentChannel, Command, OutputStream, Requester, State};
 /// How long an agent that is out of reach may come back for a command when nobody says.
 pub const DEFAULT_EXPIRES_IN: Duration = Duration::from_hours(7 * 24);
 /// The longest that anybody may say.
-const MAX_EXPIRES_IN: Duration = Duration::from_hours(366 * 24);
+pub(crate) const MAX_EXPIRES_IN: Duration = Duration::from_hours(366 * 24);
 /// How much longer than its timeout a command may take to come back with its result: its process
 /// tree gets two seconds to end by itself.
 const GRACE: Duration = Duration::from_secs(3);
