@@ -20,6 +20,7 @@ mod m20261121_000014_safety;
 mod m20261121_000015_installation;
 mod m20261121_000016_command_runs;
 mod m20261121_000017_runs;
+mod m20261121_000019_schedules;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000015_installation::Migration),
             Box::new(m20261121_000016_command_runs::Migration),
             Box::new(m20261121_000017_runs::Migration),
+            Box::new(m20261121_000019_schedules::Migration),
         ]
     }
 }

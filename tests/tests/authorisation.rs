@@ -178,6 +178,9 @@ impl World {
         } else if is_about("/enrollment-tokens") {
             let wish = json!({ "customer_id": self.acme, "name": "t" });
             path = path.replace("{id}", &id(&self.admin.post("/enrollment-tokens", &wish).await));
+        } else if is_about("/schedules") {
+            let made = self.admin.post("/schedules", &self.schedule()).await;
+            path = path.replace("{id}", &id(&made));
         } else if is_about("/users") || is_about("/admin/users") {
             path = path.replace("{id}", &self.registered(&unique.to_lowercase()).await);
         }
@@ -205,6 +208,12 @@ impl World {
         json!({ "target": { "agent_ids": [self.agent] }, "command": "echo" })
     }
 
+    fn schedule(&self) -> Value {
+        let target = json!({ "customer_id": self.acme });
+        let (customer, cron) = (&self.acme, "0 2 * * *");
+        json!({ "name": "s", "customer_id": customer, "cron": cron, "target": target, "command": "echo" })
+    }
+
     /// A body that is good.
     async fn body(&self, row: &Row, unique: &str) -> Value {
         let command = || json!({ "command": "echo" });
@@ -230,6 +239,8 @@ impl World {
             ("PUT", "/agents/{id}" | "/devices/{id}") => json!({ "notes": "" }),
             ("POST", "/devices/{id}/actions") => json!({ "type": "command", "payload": "echo" }),
             ("POST", "/runs" | "/runs/preview") => self.run(),
+            ("POST", "/schedules") => self.schedule(),
+            ("PUT", "/schedules/{id}") => json!({ "enabled": false }),
             ("POST", path) if path.contains("command") && !path.ends_with("cancel") => command(),
             ("PUT", "/settings") => json!({ "registration_open": true }),
             ("POST", "/settings") => json!({ "key": "registration_open", "value": true }),

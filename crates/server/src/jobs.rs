@@ -8,15 +8,19 @@ use chrono::TimeDelta;
 use muster_agent_socket::Connections;
 use muster_agents::AgentRepository;
 use muster_commands::runs::Runs;
+use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Retention, Sweep};
 use muster_customers::ApiKeys;
 use muster_http::AppState;
+use muster_kernel::Clock;
 use muster_sea_orm::Database;
 use muster_settings::{Key, Settings};
 use tokio_util::sync::CancellationToken;
 
 /// How often commands are ended that no agent will end.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// How long it is waited with what is due when the storage has failed.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
 /// How often it is written who was seen.
 const WRITE_SEEN_EVERY: Duration = Duration::from_secs(15);
 /// How often it is written when customers' keys were used.
@@ -79,6 +83,24 @@ pub(crate) async fn tell(runs: Runs, stop: CancellationToken) {
     }
 }
 
+/// Starts what schedules plan, until `stop`.
+pub(crate) async fn run_schedules(
+    scheduler: Scheduler,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    let mut rest = Duration::ZERO;
+    while pause(rest, &stop).await {
+        rest = match scheduler.tick().await {
+            Ok(next) => (next - clock.now()).to_std().unwrap_or_default(),
+            Err(error) => {
+                log(&error, "runs that are due could not be started");
+                AFTER_A_FAILURE
+            }
+        };
+    }
+}
+
 /// Writes who was seen, until `stop`.
 pub(crate) async fn write_seen(
     connections: Connections,
@@ -118,6 +140,7 @@ pub(crate) async fn reload_settings(settings: Arc<Settings>, stop: CancellationT
 pub(crate) struct Housekeeping {
     pub(crate) state: Data<AppState>,
     pub(crate) retention: Retention,
+    pub(crate) history: HistoryRetention,
     pub(crate) database: Database,
 }
 
@@ -130,6 +153,7 @@ impl Housekeeping {
             }
             if let Some(keep) = self.keep(Key::CommandRetentionDays) {
                 told("old commands", self.retention.run(keep).await);
+                told("entries of schedules' histories", self.history.run(keep).await);
             }
             told("sessions that were over", self.state.identity.forget_sessions().await);
             let before = self.state.clock.now() - REQUESTS_ARE_KNOWN_FOR;

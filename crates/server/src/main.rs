@@ -1,5 +1,6 @@
 //! `muster`: the server.
 
+mod absentees;
 mod config;
 mod jobs;
 mod logging;

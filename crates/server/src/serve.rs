@@ -65,7 +65,19 @@ pub(crate) async fn run(
     tls: Option<Tls>,
     wired: Wired,
 ) -> anyhow::Result<()> {
-    let Wired { state, socket, connections, agents, sweep, retention, database, stop, .. } = wired;
+    let Wired {
+        state,
+        socket,
+        connections,
+        agents,
+        sweep,
+        retention,
+        history,
+        scheduler,
+        database,
+        stop,
+        ..
+    } = wired;
     let shared = state.clone();
     let server = HttpServer::new(move || {
         let (state, socket) = (shared.clone(), socket.clone());
@@ -101,10 +113,11 @@ pub(crate) async fn run(
     tasks.spawn(jobs::sweep(sweep, stop.clone()));
     tasks.spawn(jobs::drive(state.runs.clone(), stop.clone()));
     tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
+    tasks.spawn(jobs::run_schedules(scheduler, state.clock.clone(), stop.clone()));
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
     tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
     tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));
-    let housekeeping = jobs::Housekeeping { state, retention, database };
+    let housekeeping = jobs::Housekeeping { state, retention, history, database };
     tasks.spawn(housekeeping.run(stop.clone()));
     if let Some(tls) = tls {
         tasks.spawn(tls.follow(stop.clone()));

@@ -10,7 +10,11 @@ use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::{Agents, Enrolment};
 use muster_audit::{Audit, ChainKey};
-use muster_commands::{Retention, Sweep};
+use muster_commands::runs::Launcher;
+use muster_commands::schedules::{
+    AllInUtc, HistoryRetention, Scheduler, SchedulerPorts, Schedules,
+};
+use muster_commands::{Limits, Retention, Sweep};
 use muster_crypto::{
     BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SealedVault, SystemClock,
     Totps,
@@ -22,12 +26,14 @@ use muster_kernel::{Clock, Entropy, Secret};
 use muster_local_bus::{LocalLimiter, LocalTickets};
 use muster_protocol::Signed;
 use muster_sea_orm::{
-    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaEnrollmentTokens, SeaIdentity, SeaSettings,
+    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaEnrollmentTokens, SeaIdentity, SeaSchedules,
+    SeaSettings,
 };
 use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
 
 use self::work::Work;
+use crate::absentees::KnownAbsentees;
 use crate::config::Config;
 use crate::policy::SettingsPolicy;
 use crate::secrets;
@@ -44,6 +50,8 @@ pub(crate) struct Wired {
     pub(crate) agents: Arc<SeaAgents>,
     pub(crate) sweep: Sweep,
     pub(crate) retention: Retention,
+    pub(crate) history: HistoryRetention,
+    pub(crate) scheduler: Scheduler,
     pub(crate) database: Database,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
@@ -61,7 +69,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let Base { master, database, clock, entropy, .. } = &base;
     let settings = Arc::new(settings(&base));
     settings.reload().await?;
-    let identity = identity(&base, &settings, &config.web.public_url);
+    let identity = Arc::new(identity(&base, &settings, &config.web.public_url));
     let first_password = identity.ensure_first_admin(config.admin_password.clone()).await?;
 
     let keys = Arc::new(Keys::new(master.clone()));
@@ -87,11 +95,24 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         clock.clone(),
         entropy.clone(),
     );
+    let api_keys = Arc::new(api_keys);
+    let schedules = Arc::new(SeaSchedules::new(database.clone()));
+    let scheduler = Scheduler::new(SchedulerPorts {
+        courses: schedules.clone(),
+        launcher: Arc::new(Launcher::new(
+            runs.clone(),
+            Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone())),
+        )),
+        // No agent tells its zone yet.
+        zones: Arc::new(AllInUtc),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    });
     let log = Arc::new(SeaAudit::new(database.clone()));
     let state = AppState {
         identity,
         customers: Customers::new(customers.clone(), clock.clone(), entropy.clone()),
-        api_keys: Arc::new(api_keys),
+        api_keys,
         enrollment_tokens: EnrollmentTokens::new(
             tokens,
             customers,
@@ -105,6 +126,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         commands,
         runs,
         bus,
+        schedules: planning(&base, schedules.clone(), config.limits),
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter: Arc::new(LocalLimiter::default()),
@@ -126,6 +148,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         peer_address: peer_address(config.web.trusted_proxies.clone()),
         output_limit: config.output_limit,
     });
+    let history = HistoryRetention::new(schedules, clock.clone());
     let database = database.clone();
     let state = web::Data::new(state);
     Ok(Wired {
@@ -135,6 +158,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         agents,
         sweep,
         retention,
+        history,
+        scheduler,
         database,
         stop,
         first_password,
@@ -195,6 +220,12 @@ pub(crate) async fn database(config: &Config) -> anyhow::Result<Database> {
 
 fn chain_key(master: &MasterKey) -> ChainKey {
     ChainKey::new(master.derive("audit", &[]))
+}
+
+fn planning(base: &Base, repository: Arc<SeaSchedules>, limits: Limits) -> Schedules {
+    let (clock, entropy) = (base.clock.clone(), base.entropy.clone());
+    // No agent tells its zone yet.
+    Schedules::new(repository, Arc::new(AllInUtc), clock, entropy, limits)
 }
 
 fn settings(base: &Base) -> Settings {

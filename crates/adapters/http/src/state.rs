@@ -7,6 +7,7 @@ use muster_agents::{AgentTokens, Agents, Enrolment};
 use muster_audit::Audit;
 use muster_commands::Commands;
 use muster_commands::runs::Runs;
+use muster_commands::schedules::Schedules;
 use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_identity::Identity;
 use muster_kernel::events::EventBus;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names are those of the use cases")]
 pub struct AppState {
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     pub customers: Customers,
     pub api_keys: Arc<ApiKeys>,
     pub enrollment_tokens: EnrollmentTokens,
@@ -29,6 +30,7 @@ pub struct AppState {
     pub commands: Commands,
     pub runs: Runs,
     pub bus: Arc<dyn EventBus>,
+    pub schedules: Schedules,
     pub settings: Arc<Settings>,
     pub audit: Audit,
     pub limiter: Arc<dyn RateLimiter>,

@@ -18,6 +18,7 @@ mod idempotency;
 mod identity;
 mod installation;
 mod runs;
+mod schedules;
 mod settings;
 #[cfg(test)]
 mod testing;
@@ -31,4 +32,5 @@ pub use database::{Database, DatabaseUrl, InvalidDatabaseUrl};
 pub use error::DatabaseError;
 pub use identity::SeaIdentity;
 pub use runs::SeaRuns;
+pub use schedules::SeaSchedules;
 pub use settings::SeaSettings;

@@ -3,13 +3,17 @@
 use muster_agents::Enrol;
 use muster_agents::testing::candidate;
 use muster_audit::ChainKey;
+use muster_commands::schedules::{
+    Firing, FiringOutcome, Schedule, ScheduleCourses, ScheduleRepository, Settlement,
+};
+use muster_commands::testing::schedules::schedule;
 use muster_customers::testing::{customer, token};
 use muster_customers::{CustomerRepository, EnrollmentToken, EnrollmentTokenRepository};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
-use muster_kernel::{AgentId, Author, CustomerId, TokenHash};
+use muster_kernel::{AgentId, Author, CustomerId, FiringId, TokenHash};
 use tempfile::TempDir;
 
-use crate::{Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens};
+use crate::{Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens, SeaSchedules};
 
 /// The key of the audit log in tests.
 pub(crate) const CHAIN_KEY: ChainKey = ChainKey::new([3; 32]);
@@ -50,4 +54,28 @@ pub(crate) async fn agents(database: &Database) -> [(AgentId, CustomerId); 2] {
     };
     let [one, other] = customers(database).await;
     [enrol(one).await, enrol(other).await]
+}
+
+/// A schedule for all customers, with a history.
+pub(crate) async fn planned(database: &Database) {
+    let schedules = SeaSchedules::new(database.clone());
+    let schedule = Schedule { customer_id: None, ..schedule(1) };
+    let (id, now) = (schedule.id, schedule.created_at);
+    assert!(schedules.create(schedule, &Author::system()).await.unwrap());
+    let firing = Firing {
+        id: FiringId::new(&FakeClock::default(), &SeededEntropy::new(1)),
+        schedule_id: id,
+        due_at: now,
+        fired_at: now,
+        outcome: FiringOutcome::Missed,
+    };
+    let settlement = Settlement {
+        seen: now,
+        decided_until: now,
+        wakes_at: None,
+        asked_at: None,
+        last_runs: [].into(),
+        firing: Some(firing),
+    };
+    schedules.settle(id, settlement).await.unwrap();
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use ipnet::IpNet;
 use muster_kernel::{
-    ApiKeyId, Clock, CustomerId, Entropy, KeyScope, Page, PageRequest, Permit, Principal, Secret,
-    StorageError, TenantScope, Timestamp, TokenKind, UserId, act,
+    ApiKeyId, Clock, CustomerId, Entropy, KeyScope, Page, PageRequest, Permit, Plan, Principal,
+    Secret, StorageError, TenantScope, Timestamp, TokenKind, UserId, act,
 };
 use parking_lot::Mutex;
 
+use crate::api_key::KeyState;
 use crate::ports::{ApiKeyRepository, CustomerRepository, Once, Stored, TokenDeriver};
 use crate::{ApiKey, CustomersError, InvalidCustomer, Name};
 
@@ -211,13 +212,20 @@ impl ApiKeys {
             return Ok(None);
         };
         self.note_use(&key, now);
-        Ok(Some(Principal::ApiKey {
-            key_id: key.id,
-            name: key.name.as_str().into(),
-            customer_id: key.customer_id,
-            scopes: key.scopes,
-            plan,
-        }))
+        Ok(Some(principal(key, plan)))
+    }
+
+    /// Who has the key `id`, for what they asked to be done in their absence; nobody when it opens
+    /// nothing any more.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn absent(&self, id: ApiKeyId) -> Result<Option<Principal>, StorageError> {
+        let now = self.clock.now();
+        let found = self.keys.find(id).await?;
+        Ok(found
+            .filter(|(key, _)| key.state(now) == KeyState::Active)
+            .map(|(key, plan)| principal(key, plan)))
     }
 
     /// Writes when keys were last used, as far as that is not written yet.
@@ -292,5 +300,14 @@ impl ApiKeys {
             Stored::Conflict => Err(CustomersError::KeyReused),
             Stored::NoCustomer => Err(CustomersError::NotFound),
         }
+    }
+}
+fn principal(key: ApiKey, plan: Plan) -> Principal {
+    Principal::ApiKey {
+        key_id: key.id,
+        name: key.name.as_str().into(),
+        customer_id: key.customer_id,
+        scopes: key.scopes,
+        plan,
     }
 }

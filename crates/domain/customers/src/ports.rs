@@ -54,7 +54,7 @@ pub trait CustomerRepository: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Option<Customer>, CustomerWriteError>;
 
-    /// Removes the customer `id`, its keys and its enrollment tokens; with `cascade` its agents as well,
+    /// Removes the customer `id`, its keys, enrollment tokens and schedules; with `cascade` its agents as well,
     /// else it is refused while it has any. Says whether there was one.
     async fn delete(
         &self,
@@ -139,6 +139,9 @@ pub trait ApiKeyRepository: Send + Sync + std::fmt::Debug {
 
     /// The key with this hash and its customer's plan, if the customer is still there.
     async fn find_by_hash(&self, hash: TokenHash) -> Result<Option<(ApiKey, Plan)>, StorageError>;
+
+    /// The key `id` and the plan of its customer, if that is there.
+    async fn find(&self, id: ApiKeyId) -> Result<Option<(ApiKey, Plan)>, StorageError>;
 
     /// The customer's keys, the newest first.
     async fn list(

@@ -169,6 +169,8 @@ pub async fn api_key_contract(repository: &dyn ApiKeyRepository) {
 
     let found = repository.find_by_hash(mine.hash).await.unwrap();
     assert_eq!(found, Some((mine.clone(), Plan::Team)));
+    assert_eq!(repository.find(mine.id).await.unwrap(), found);
+    assert_eq!(repository.find(api_key(22).id).await.unwrap(), None);
     assert_eq!(repository.find_by_hash(api_key(22).hash).await.unwrap(), None);
 
     assert_eq!(repository.find_default(mine.customer_id).await.unwrap(), None);

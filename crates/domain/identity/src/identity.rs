@@ -116,6 +116,24 @@ impl Identity {
         }))
     }
 
+    /// A user as if they had just signed in, for what they asked to be done in their absence;
+    /// `None` when they may do nothing any more.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn absent(&self, id: UserId) -> Result<Option<Principal>, StorageError> {
+        let user = self.ports.users.find(id).await?;
+        Ok(user.filter(|user| user.status == UserStatus::Active).map(|user| Principal::User {
+            user_id: user.id,
+            name: user.username.as_str().into(),
+            session_id: SessionId::new(&*self.ports.clock, &*self.ports.entropy),
+            role: user.role,
+            tenants: user.tenants(),
+            confirmed: true,
+            lacks_second_factor: false,
+        }))
+    }
+
     /// A user with a name and nothing else, who waits to be approved.
     pub(crate) fn new_user(&self, username: Username) -> User {
         User {

@@ -14,6 +14,7 @@ mod oidc;
 mod own_customer;
 mod register;
 mod runs;
+mod schedules;
 mod sessions;
 mod settings;
 mod system;
@@ -128,6 +129,12 @@ routes! {
     "/runs/{id}/resume" { post => runs::change::resume }
     "/runs/{id}/retry" { post => runs::start::retry }
     "/events" { get => events::events }
+    "/schedules" { get => schedules::list, post => schedules::create }
+    "/schedules/{id}" {
+        get => schedules::read, put => schedules::update, delete => schedules::delete,
+    }
+    "/schedules/{id}/runs" { get => schedules::history }
+    "/schedules/{id}/run" { post => schedules::run_now }
     "/settings" {
         get => settings::list, put => settings::update, post => settings::update_one,
     }
@@ -180,6 +187,7 @@ const ALIASES: &[(&str, &str)] = &[
         (name = "commands", description = "What runs on them"),
         (name = "runs", description = "One order to many machines"),
         (name = "events", description = "What happens, live"),
+        (name = "schedules", description = "What runs again and again"),
         (name = "settings", description = "What an admin changes while everything runs"),
         (name = "audit", description = "Who did what to what, when, from where"),
         (name = "system", description = "How this installation is"),
@@ -207,6 +215,8 @@ const ALIASES: &[(&str, &str)] = &[
         runs::start::start, runs::start::preview, runs::start::retry, runs::read::list,
         runs::read::read, runs::read::commands, runs::events::events, runs::change::cancel,
         runs::change::pause, runs::change::resume, events::events,
+        schedules::list, schedules::create, schedules::read, schedules::update, schedules::delete,
+        schedules::history, schedules::run_now,
         settings::list, settings::update, settings::update_one, settings::read, settings::reset,
         audit::list, audit::verify, audit::export,
         system::health,

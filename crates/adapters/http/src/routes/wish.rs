@@ -1,258 +1,328 @@
-//! What is to run where, as bodies say it and answers show it: the same for runs and schedules.
+//! What is to run, where, and how carefully, as runs and schedules take it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_agents::OsType;
-use muster_commands::runs::{
-    ParameterValue, Parameters, Strategy, Target, Template, Wording, Work,
-};
-use muster_commands::{InvalidSpec, ShellType};
-use muster_kernel::{AgentId, CustomerId, SavedCommandId, ScriptId};
+use muster_commands::runs::{ParameterValue, Parameters, Strategy, Target, Wording, Work};
+use muster_kernel::{AgentId, CustomerId, SavedCommandId, ScriptId, Tags};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::agents::OsTypeParameter;
 use super::commands::Shell;
 use crate::Problem;
+use crate::extract::null_as_default;
 
-/// Which machines are meant: those that everything which is given applies to.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+/// Which machines: those that everything which is given applies to.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct TargetBody {
     /// These, one by one.
-    #[serde(default, alias = "device_ids", deserialize_with = "crate::extract::null_as_default")]
-    agent_ids: BTreeSet<Uuid>,
+    #[serde(deserialize_with = "null_as_default")]
+    agent_ids: Vec<Uuid>,
     /// Those with all of these tags.
-    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
-    tags: BTreeSet<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    tags: Vec<String>,
     /// Those of this customer.
     #[serde(alias = "customer_uuid")]
     customer_id: Option<Uuid>,
     /// Those with this family of operating systems.
     #[schema(inline)]
-    os_type: Option<OsTypeParameter>,
-    /// Every machine that you may use; narrows nothing, and has to be said.
-    #[serde(default)]
+    os_type: Option<Os>,
+    /// Every machine that you may use; has to be said, and narrows nothing.
+    #[serde(deserialize_with = "null_as_default")]
     all: bool,
 }
 
-impl From<TargetBody> for Target {
-    fn from(body: TargetBody) -> Self {
-        Self {
+/// A family of operating systems.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Os {
+    Linux,
+    Windows,
+    Macos,
+    Other,
+}
+
+impl TryFrom<TargetBody> for Target {
+    type Error = Problem;
+
+    fn try_from(body: TargetBody) -> Result<Self, Problem> {
+        let tags =
+            Tags::parse(body.tags).map_err(|error| Problem::invalid("/target/tags", error.0))?;
+        Ok(Self {
             agent_ids: body.agent_ids.into_iter().map(AgentId::from_uuid).collect(),
-            tags: body.tags,
+            tags: tags.iter().map(ToOwned::to_owned).collect(),
             customer_id: body.customer_id.map(CustomerId::from_uuid),
-            os_type: body.os_type.map(Into::into),
+            os_type: body.os_type.map(|os| match os {
+                Os::Linux => OsType::Linux,
+                Os::Windows => OsType::Windows,
+                Os::Macos => OsType::Macos,
+                Os::Other => OsType::Other,
+            }),
             all: body.all,
-        }
+        })
     }
 }
 
-/// How carefully it goes.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StrategyBody {
-    /// On how many machines at a time; on all unless given.
-    max_concurrency: Option<u32>,
-    /// On so many first; on the others when all of these have completed.
-    canary: Option<u32>,
-    /// When more machines than this have failed, no other one begins. Without `max_concurrency` it
-    /// bounds how many are under way as well: never more could fail than one beyond it.
-    max_failures: Option<u32>,
-}
-
-impl From<StrategyBody> for Strategy {
-    fn from(body: StrategyBody) -> Self {
+impl From<Target> for TargetBody {
+    fn from(target: Target) -> Self {
         Self {
-            max_concurrency: body.max_concurrency,
-            canary: body.canary,
-            max_failures: body.max_failures,
+            agent_ids: target.agent_ids.into_iter().map(AgentId::as_uuid).collect(),
+            tags: target.tags.into_iter().collect(),
+            customer_id: target.customer_id.map(CustomerId::as_uuid),
+            os_type: target.os_type.map(|os| match os {
+                OsType::Linux => Os::Linux,
+                OsType::Windows => Os::Windows,
+                OsType::Macos => Os::Macos,
+                OsType::Other => Os::Other,
+            }),
+            all: target.all,
         }
     }
 }
 
-/// The value of a parameter.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(crate) enum ValueBody {
-    Boolean(bool),
-    Number(f64),
-    Text(String),
-}
-
-impl From<ValueBody> for ParameterValue {
-    fn from(body: ValueBody) -> Self {
-        match body {
-            ValueBody::Boolean(value) => Self::Boolean(value),
-            ValueBody::Number(value) => Self::Number(value),
-            ValueBody::Text(value) => Self::Text(value),
-        }
-    }
-}
-
-/// What runs, as a body names it: `command`, `script_id` or `saved_command_id`.
-#[derive(Debug, Default)]
+/// What runs: `command` with what belongs to it, or `script_id` or `saved_command_id` with
+/// `parameters`. It stands among other fields, which is why those that are not known are refused
+/// by whatever it is part of.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct WorkBody {
-    pub(crate) command: Option<String>,
-    pub(crate) script_id: Option<Uuid>,
-    pub(crate) saved_command_id: Option<Uuid>,
-    pub(crate) args: Vec<String>,
-    pub(crate) shell_type: Option<Shell>,
-    pub(crate) timeout: Option<f64>,
-    pub(crate) working_directory: Option<String>,
-    pub(crate) environment: BTreeMap<String, String>,
-    pub(crate) parameters: BTreeMap<String, ValueBody>,
+    /// The text for the shell, at most 64 KiB.
+    #[serde(alias = "payload", skip_serializing_if = "Option::is_none")]
+    #[schema(example = "uptime")]
+    command: Option<String>,
+    /// Arguments, each handed over as it is and never read as code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<Vec<String>>,
+    /// `sh` unless given, on Windows `powershell`.
+    #[serde(alias = "shell", skip_serializing_if = "Option::is_none")]
+    shell_type: Option<Shell>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    working_directory: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<BTreeMap<String, String>>,
+    /// A script of the library, as it is when it begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script_id: Option<Uuid>,
+    /// A saved command of the library, as it is when it begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saved_command_id: Option<Uuid>,
+    /// Texts, numbers and booleans by the names of the script's or saved command's parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, Object>>)]
+    parameters: Option<BTreeMap<String, Value>>,
+    /// Seconds that it may run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<f64>,
+}
+
+impl WorkBody {
+    /// What is to run; `None` when nothing is said about it.
+    pub(crate) fn given(self) -> Result<Option<Work>, Problem> {
+        let chosen = [self.script_id.is_some(), self.saved_command_id.is_some()];
+        if chosen.iter().filter(|chosen| **chosen).count() + usize::from(self.command.is_some()) > 1
+        {
+            let rule = "one of command, script_id and saved_command_id is expected";
+            return Err(Problem::invalid("/command", rule));
+        }
+        if let Some(script_id) = self.script_id {
+            let (parameters, timeout) = self.of_library("/script_id")?;
+            let script_id = ScriptId::from_uuid(script_id);
+            return Ok(Some(Work::Script { script_id, parameters, timeout }));
+        }
+        if let Some(id) = self.saved_command_id {
+            let (parameters, timeout) = self.of_library("/saved_command_id")?;
+            let saved_command_id = SavedCommandId::from_uuid(id);
+            return Ok(Some(Work::SavedCommand { saved_command_id, parameters, timeout }));
+        }
+        if self.parameters.is_some() {
+            let rule = "they belong to a script_id or saved_command_id, which is expected as well";
+            return Err(Problem::invalid("/parameters", rule));
+        }
+        let Some(command) = self.command else {
+            let rest = self.args.is_some()
+                || self.shell_type.is_some()
+                || self.working_directory.is_some()
+                || self.environment.is_some()
+                || self.timeout.is_some();
+            return if rest { Err(nothing_to_run()) } else { Ok(None) };
+        };
+        Ok(Some(Work::Command(Wording {
+            command,
+            args: self.args.unwrap_or_default(),
+            shell_type: self.shell_type.map(Into::into),
+            timeout: self.timeout,
+            working_directory: self.working_directory,
+            environment: self.environment.unwrap_or_default(),
+        })))
+    }
+
+    /// The parameters and the timeout of something from the library, which brings the rest along.
+    fn of_library(self, pointer: &str) -> Result<(Parameters, Option<f64>), Problem> {
+        if self.args.is_some()
+            || self.shell_type.is_some()
+            || self.working_directory.is_some()
+            || self.environment.is_some()
+        {
+            let rule = "it says itself what runs, and how: give parameters and timeout at most";
+            return Err(Problem::invalid(pointer, rule));
+        }
+        let parameters = self.parameters.unwrap_or_default();
+        let parameters = parameters.into_iter().map(|(name, value)| {
+            let value = parameter(value).ok_or_else(|| {
+                let pointer = format!("/parameters/{}", name.replace('~', "~0").replace('/', "~1"));
+                Problem::invalid(pointer, "a text, a number or a boolean is expected")
+            })?;
+            Ok((name, value))
+        });
+        Ok((parameters.collect::<Result<_, Problem>>()?, self.timeout))
+    }
+}
+
+fn nothing_to_run() -> Problem {
+    Problem::invalid("/command", "a command, script_id or saved_command_id is expected")
+}
+
+fn parameter(value: Value) -> Option<ParameterValue> {
+    match value {
+        Value::Bool(value) => Some(ParameterValue::Boolean(value)),
+        Value::Number(value) => value.as_f64().map(ParameterValue::Number),
+        Value::String(value) => Some(ParameterValue::Text(value)),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 impl TryFrom<WorkBody> for Work {
     type Error = Problem;
 
     fn try_from(body: WorkBody) -> Result<Self, Problem> {
-        let parameters: Parameters =
-            body.parameters.into_iter().map(|(name, value)| (name, value.into())).collect();
-        let timeout = body.timeout;
-        match (body.command, body.script_id, body.saved_command_id) {
-            (Some(command), None, None) => {
-                if !parameters.is_empty() {
-                    let rule = "a command has args and environment; parameters are for scripts \
-                        and saved commands";
-                    return Err(Problem::invalid("/parameters", rule));
-                }
-                Ok(Self::Command(Wording {
-                    command,
-                    args: body.args,
-                    shell_type: body.shell_type.map(Into::into),
-                    timeout,
-                    working_directory: body.working_directory,
-                    environment: body.environment,
-                }))
-            }
-            (None, Some(id), None) => {
-                Ok(Self::Script { script_id: ScriptId::from_uuid(id), parameters, timeout })
-            }
-            (None, None, Some(id)) => {
-                let saved_command_id = SavedCommandId::from_uuid(id);
-                Ok(Self::SavedCommand { saved_command_id, parameters, timeout })
-            }
-            _ => {
-                let rule = "one of command, script_id and saved_command_id is expected";
-                Err(Problem::invalid("/command", rule))
-            }
+        body.given()?.ok_or_else(nothing_to_run)
+    }
+}
+
+impl From<Work> for WorkBody {
+    fn from(work: Work) -> Self {
+        let values = |parameters: Parameters| {
+            let value = |value| match value {
+                ParameterValue::Boolean(value) => Value::from(value),
+                ParameterValue::Number(value) => Value::from(value),
+                ParameterValue::Text(value) => Value::from(value),
+            };
+            Some(parameters.into_iter().map(|(name, it)| (name, value(it))).collect())
+        };
+        match work {
+            Work::Command(wording) => Self {
+                command: Some(wording.command),
+                args: Some(wording.args),
+                shell_type: wording.shell_type.map(Into::into),
+                working_directory: wording.working_directory,
+                environment: Some(wording.environment),
+                timeout: wording.timeout,
+                ..Self::default()
+            },
+            Work::Script { script_id, parameters, timeout } => Self {
+                script_id: Some(script_id.as_uuid()),
+                parameters: values(parameters),
+                timeout,
+                ..Self::default()
+            },
+            Work::SavedCommand { saved_command_id, parameters, timeout } => Self {
+                saved_command_id: Some(saved_command_id.as_uuid()),
+                parameters: values(parameters),
+                timeout,
+                ..Self::default()
+            },
         }
     }
 }
 
-/// Seconds as a duration; `field` is where they stood.
-pub(crate) fn seconds(
-    field: &'static str,
-    value: Option<f64>,
-) -> Result<Option<Duration>, Problem> {
-    let duration = value.map(Duration::try_from_secs_f64).transpose();
-    duration.map_err(|_| {
-        let rule = "a number of seconds is expected".to_owned();
-        InvalidSpec { field, rule }.into()
-    })
-}
-
-/// Which machines were meant.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TargetAnswer {
-    agent_ids: Vec<Uuid>,
-    tags: Vec<String>,
-    customer_id: Option<Uuid>,
-    os_type: Option<&'static str>,
-    all: bool,
-}
-
-impl From<&Target> for TargetAnswer {
-    fn from(target: &Target) -> Self {
-        Self {
-            agent_ids: target.agent_ids.iter().map(|id| id.as_uuid()).collect(),
-            tags: target.tags.iter().cloned().collect(),
-            customer_id: target.customer_id.map(CustomerId::as_uuid),
-            os_type: target.os_type.map(OsType::as_str),
-            all: target.all,
-        }
-    }
-}
-
-/// How carefully it goes.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct StrategyAnswer {
+/// How carefully.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StrategyBody {
+    /// On how many machines at a time; on all when null.
     max_concurrency: Option<u32>,
+    /// On so many first; on the others when all of these have completed.
     canary: Option<u32>,
+    /// When more machines than this have failed, no other one begins.
     max_failures: Option<u32>,
 }
 
-impl From<&Strategy> for StrategyAnswer {
-    fn from(strategy: &Strategy) -> Self {
-        let Strategy { max_concurrency, canary, max_failures } = *strategy;
+impl From<StrategyBody> for Strategy {
+    fn from(body: StrategyBody) -> Self {
+        let StrategyBody { max_concurrency, canary, max_failures } = body;
         Self { max_concurrency, canary, max_failures }
     }
 }
 
-/// What runs, where and how carefully.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TemplateAnswer {
-    target: TargetAnswer,
-    /// What runs, when it is a command in the words of whoever asked.
-    command: Option<String>,
-    script_id: Option<Uuid>,
-    saved_command_id: Option<Uuid>,
-    args: Vec<String>,
-    shell_type: Option<&'static str>,
-    /// Seconds that it may run.
-    timeout: Option<f64>,
-    working_directory: Option<String>,
-    environment: BTreeMap<String, String>,
-    /// The parameters, without those that are secret.
-    #[schema(value_type = BTreeMap<String, ValueBody>)]
-    parameters: Parameters,
-    strategy: StrategyAnswer,
-    /// Seconds that a machine which is out of reach may come back for it.
-    expires_in: Option<f64>,
+impl From<Strategy> for StrategyBody {
+    fn from(strategy: Strategy) -> Self {
+        let Strategy { max_concurrency, canary, max_failures } = strategy;
+        Self { max_concurrency, canary, max_failures }
+    }
 }
 
-impl From<&Template> for TemplateAnswer {
-    fn from(template: &Template) -> Self {
-        let answer = Self {
-            target: (&template.target).into(),
-            command: None,
-            script_id: None,
-            saved_command_id: None,
-            args: Vec::new(),
-            shell_type: None,
-            timeout: None,
-            working_directory: None,
-            environment: BTreeMap::new(),
-            parameters: Parameters::new(),
-            strategy: (&template.strategy).into(),
-            expires_in: template.expires_in.map(|time| time.as_secs_f64()),
-        };
-        match &template.work {
-            Work::Command(wording) => Self {
-                command: Some(wording.command.clone()),
-                args: wording.args.clone(),
-                shell_type: wording.shell_type.map(ShellType::as_str),
-                timeout: wording.timeout,
-                working_directory: wording.working_directory.clone(),
-                environment: wording.environment.clone(),
-                ..answer
-            },
-            Work::Script { script_id, parameters, timeout } => Self {
-                script_id: Some(script_id.as_uuid()),
-                parameters: parameters.clone(),
-                timeout: *timeout,
-                ..answer
-            },
-            Work::SavedCommand { saved_command_id, parameters, timeout } => Self {
-                saved_command_id: Some(saved_command_id.as_uuid()),
-                parameters: parameters.clone(),
-                timeout: *timeout,
-                ..answer
-            },
+/// A time in seconds, as the field at `pointer`.
+pub(crate) fn seconds(value: Option<f64>, pointer: &str) -> Result<Option<Duration>, Problem> {
+    let time = value.map(Duration::try_from_secs_f64).transpose();
+    time.map_err(|_| Problem::invalid(pointer, "a number of seconds is expected"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn work(body: Value) -> Result<Work, String> {
+        let body: WorkBody = serde_json::from_value(body).unwrap();
+        Work::try_from(body).map_err(|problem| problem.document(None))
+    }
+
+    #[test]
+    fn work_is_a_command_or_something_from_the_library() {
+        let command =
+            work(json!({ "payload": "uptime", "shell": "bash", "args": ["-p"] })).unwrap();
+        let Work::Command(wording) = &command else { panic!("{command:?}") };
+        assert_eq!(
+            (wording.command.as_str(), wording.args.as_slice()),
+            ("uptime", &["-p".into()][..])
+        );
+        let id = Uuid::nil();
+        let parameters = json!({ "force": true, "size": 2, "name": "x" });
+        let script = work(json!({ "script_id": id, "parameters": parameters })).unwrap();
+        let Work::Script { parameters, .. } = &script else { panic!("{script:?}") };
+        assert_eq!(parameters["size"], ParameterValue::Number(2.0));
+        for work in [command, script] {
+            assert_eq!(Work::try_from(WorkBody::from(work.clone())).unwrap(), work);
         }
+    }
+
+    #[test]
+    fn work_that_is_none_or_several_is_pointed_at() {
+        let id = Uuid::nil();
+        let cases = [
+            (json!({}), "/command"),
+            (json!({ "timeout": 3 }), "/command"),
+            (json!({ "command": "a", "script_id": id }), "/command"),
+            (json!({ "script_id": id, "saved_command_id": id }), "/command"),
+            (json!({ "command": "a", "parameters": {} }), "/parameters"),
+            (json!({ "script_id": id, "args": ["a"] }), "/script_id"),
+            (json!({ "saved_command_id": id, "parameters": { "a/b": [] } }), "/parameters/a~1b"),
+        ];
+        for (body, pointer) in cases {
+            let document = work(body.clone()).unwrap_err();
+            assert!(document.contains(&format!("\"{pointer}\"")), "{body}: {document}");
+        }
+    }
+
+    #[test]
+    fn a_target_reads_back_as_it_was_said() {
+        let said = json!({ "tags": ["b", "a"], "os_type": "macos", "customer_uuid": Uuid::nil() });
+        let target = Target::try_from(serde_json::from_value::<TargetBody>(said).unwrap()).unwrap();
+        assert_eq!(target.os_type, Some(OsType::Macos));
+        assert_eq!(Target::try_from(TargetBody::from(target.clone())).unwrap(), target);
+        assert!(serde_json::from_value::<TargetBody>(json!({ "tag": "a" })).is_err());
     }
 }

@@ -42,6 +42,18 @@ fn live_default(customer: CustomerId) -> Condition {
         .add(Column::RevokedAt.is_null())
 }
 
+impl SeaApiKeys {
+    async fn find_one(&self, which: Expr) -> Result<Option<(ApiKey, Plan)>, StorageError> {
+        let reader = self.database.reader();
+        let row = Entity::find().filter(which).one(reader).await.map_err(reading)?;
+        let Some(key) = row.map(ApiKey::try_from).transpose()? else { return Ok(None) };
+        let customer = Customers::find().filter(super::live(key.customer_id)).one(reader).await;
+        let Some(customer) = customer.map_err(reading)? else { return Ok(None) };
+        let plan = muster_customers::Customer::try_from(customer)?.plan;
+        Ok(Some((key, plan)))
+    }
+}
+
 #[async_trait]
 impl ApiKeyRepository for SeaApiKeys {
     async fn create(
@@ -58,17 +70,11 @@ impl ApiKeyRepository for SeaApiKeys {
     }
 
     async fn find_by_hash(&self, hash: TokenHash) -> Result<Option<(ApiKey, Plan)>, StorageError> {
-        let reader = self.database.reader();
-        let row = Entity::find()
-            .filter(Column::KeyHash.eq(hash.as_bytes().to_vec()))
-            .one(reader)
-            .await
-            .map_err(reading)?;
-        let Some(key) = row.map(ApiKey::try_from).transpose()? else { return Ok(None) };
-        let customer = Customers::find().filter(super::live(key.customer_id)).one(reader).await;
-        let Some(customer) = customer.map_err(reading)? else { return Ok(None) };
-        let plan = muster_customers::Customer::try_from(customer)?.plan;
-        Ok(Some((key, plan)))
+        self.find_one(Column::KeyHash.eq(hash.as_bytes().to_vec())).await
+    }
+
+    async fn find(&self, id: ApiKeyId) -> Result<Option<(ApiKey, Plan)>, StorageError> {
+        self.find_one(Column::Id.eq(id.as_uuid())).await
     }
 
     async fn list(

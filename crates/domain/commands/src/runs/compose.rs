@@ -93,7 +93,7 @@ impl Runs {
     pub(super) async fn plan(&self, scope: &TenantScope, wish: &Wish) -> Result<Plan, RunsError> {
         wish.template.target.check()?;
         wish.template.strategy.check()?;
-        let machines = self.machines(scope, &wish.template.target).await?;
+        let machines = self.machines(scope, wish).await?;
         let families: BTreeSet<_> = machines.iter().map(|machine| machine.os_type).collect();
         let specs = self.specs(&wish.template.work, &families)?;
         Ok(self.plan_of(machines, specs))
@@ -115,12 +115,13 @@ impl Runs {
     async fn machines(
         &self,
         scope: &TenantScope,
-        target: &Target,
+        wish: &Wish,
     ) -> Result<Vec<SelectedAgent>, RunsError> {
+        let target = &wish.template.target;
         if let Some(customer) = target.customer_id.filter(|id| !scope.contains(*id)) {
             return Err(RunsError::UnknownCustomer(customer));
         }
-        if !target.agent_ids.is_empty() {
+        if !target.agent_ids.is_empty() && !wish.gone_are_left_out {
             self.check_named(scope, &target.agent_ids).await?;
         }
         let machines = self.ports.agents.select(scope, &target.selection()).await?;

@@ -9,6 +9,7 @@
 mod board;
 mod compose;
 mod driver;
+mod launch;
 mod ports;
 mod progress;
 mod run;
@@ -17,6 +18,7 @@ mod wish;
 
 pub use board::Boards;
 pub use compose::Plan;
+pub use launch::{Absentees, Launcher};
 pub use ports::{Begun, Member, RunChange, RunFilter, RunRepository};
 pub use progress::{Step, next_step};
 pub use run::{Run, RunStatus, StopReason, Tally};

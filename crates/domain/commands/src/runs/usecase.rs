@@ -79,6 +79,8 @@ pub struct Wish {
     pub once: Option<Once>,
     /// The schedule that asks.
     pub schedule_id: Option<ScheduleId>,
+    /// Whether machines that are named and not there are left out in silence.
+    pub gone_are_left_out: bool,
 }
 
 /// Whether words of one's own may be run as well: what is in the library needs less.
@@ -193,7 +195,13 @@ impl Runs {
         let plan = self.plan_of(machines, specs);
         check_mass(permit.principal(), &plan)?;
         self.check_danger(&plan, confirm).await?;
-        let wish = Wish { template: run.template, confirm, once, schedule_id: None };
+        let wish = Wish {
+            template: run.template,
+            confirm,
+            once,
+            schedule_id: None,
+            gone_are_left_out: false,
+        };
         let asker = Asker { scope: permit.scope(), author: permit.author(), requested_by };
         self.begin(&asker, wish, &plan, Some(id)).await
     }

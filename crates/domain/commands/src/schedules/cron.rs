@@ -1,6 +1,7 @@
 //! Cron expressions, and when they come due in a time zone.
 
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{Datelike, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use croner::parser::{CronParser, Seconds, Year};
@@ -37,7 +38,7 @@ const SECOND: TimeDelta = TimeDelta::seconds(1);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CronExpression {
     text: String,
-    pattern: CronPattern,
+    pattern: Arc<CronPattern>,
     hours: Vec<u32>,
     minutes: Vec<u32>,
     seconds: Vec<u32>,
@@ -71,7 +72,7 @@ impl CronExpression {
             hours: values(&cron.pattern.hours),
             minutes: values(&cron.pattern.minutes),
             seconds: values(&cron.pattern.seconds),
-            pattern: cron.pattern,
+            pattern: Arc::new(cron.pattern),
         };
         match expression.reading_from(Timestamp::UNIX_EPOCH.naive_utc()) {
             Some(_) => Ok(expression),
@@ -142,9 +143,14 @@ impl CronExpression {
         loop {
             let reading = self.reading_from(from)?;
             match zone.instants(reading) {
-                MappedLocalTime::Single(at) if at > after => return Some(at),
-                MappedLocalTime::Ambiguous(at, _) if at > after => return Some(at),
-                MappedLocalTime::Ambiguous(_, at) if at > after => return Some(at),
+                // The first of both that lies ahead: they are tried in their order.
+                MappedLocalTime::Single(at)
+                | MappedLocalTime::Ambiguous(at, _)
+                | MappedLocalTime::Ambiguous(_, at)
+                    if at > after =>
+                {
+                    return Some(at);
+                }
                 _ => from = next_second(reading)?,
             }
         }

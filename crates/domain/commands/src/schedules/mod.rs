@@ -14,6 +14,7 @@ mod check;
 mod cron;
 mod plan;
 mod ports;
+mod retention;
 mod schedule;
 mod scheduler;
 mod timing;
@@ -27,6 +28,7 @@ pub use ports::{
     AgentZones, AllInUtc, LaunchError, RunLauncher, ScheduleCourses, ScheduleFilter,
     ScheduleRepository,
 };
+pub use retention::HistoryRetention;
 pub use schedule::{
     Course, Firing, FiringOutcome, Lease, Maker, MissedPolicy, OverlapPolicy, Schedule,
     ScheduleChange, Settlement,

@@ -21,8 +21,6 @@ const LOOK_EVERY: TimeDelta = TimeDelta::seconds(1);
 const LEASED_FOR: TimeDelta = TimeDelta::seconds(30);
 /// How often it is looked whether machines have moved to other zones.
 const ZONES_STAY_FOR: TimeDelta = TimeDelta::minutes(1);
-/// How many entries of histories are let go of at a time.
-const FORGOTTEN_AT_ONCE: u64 = 1000;
 
 /// The ports of [`Scheduler`].
 #[derive(Debug, Clone)]
@@ -70,22 +68,6 @@ impl Scheduler {
             .into_iter()
             .collect::<Result<(), _>>()?;
         Ok(now)
-    }
-
-    /// Lets go of what histories tell from before `keep` ago; answers with how many entries.
-    ///
-    /// # Errors
-    /// When the storage fails; what is gone by then stays so.
-    pub async fn forget(&self, keep: TimeDelta) -> Result<u64, StorageError> {
-        let before = self.ports.clock.now() - keep;
-        let mut gone = 0;
-        loop {
-            let batch = self.ports.courses.forget(before, FORGOTTEN_AT_ONCE).await?;
-            gone += batch;
-            if batch < FORGOTTEN_AT_ONCE {
-                return Ok(gone);
-            }
-        }
     }
 
     async fn attend(&self, schedule: Schedule, now: Timestamp) -> Result<(), StorageError> {

@@ -15,7 +15,7 @@ use super::{
     OverlapPolicy, Schedule, ScheduleChange, ScheduleFilter, ScheduleRepository, ScheduleZone,
     Timing, WindowWish, check,
 };
-use crate::runs::Template;
+use crate::runs::{Strategy, Target, Template, Work};
 use crate::{InvalidSpec, Limits};
 
 /// How many runs to come are shown.
@@ -75,7 +75,10 @@ pub struct ScheduleUpdate {
     pub name: Option<String>,
     pub description: Option<String>,
     pub timing: TimingWish,
-    pub template: Option<Template>,
+    pub target: Option<Target>,
+    pub work: Option<Work>,
+    pub strategy: Option<Strategy>,
+    pub expires_in: Option<Duration>,
     pub missed_runs: Option<MissedPolicy>,
     pub overlap: Option<OverlapPolicy>,
     pub jitter: Option<Duration>,
@@ -184,19 +187,20 @@ impl Schedules {
         &self,
         permit: &Permit<act::ManageSchedules>,
         id: ScheduleId,
-        wish: ScheduleUpdate,
+        mut wish: ScheduleUpdate,
     ) -> Result<Planned, SchedulesError> {
         let now = self.clock.now();
         let maker = Maker::of(permit.actor()).ok_or(Denied::Forbidden)?;
         let before = self.find(permit.scope(), id).await?;
-        if let Some(template) = &wish.template {
+        let template = changed_template(&before.template, &mut wish);
+        if let Some(template) = &template {
             check::template(template, self.limits)?;
         }
         let change = ScheduleChange {
             name: wish.name.as_deref().map(check::name).transpose()?,
             description: check::description(wish.description)?,
             timing: changed_timing(&before.timing, wish.timing, now)?,
-            template: wish.template,
+            template,
             missed_runs: wish.missed_runs,
             overlap: wish.overlap,
             jitter: wish.jitter.map(check::jitter).transpose()?,
@@ -217,10 +221,13 @@ impl Schedules {
         &self,
         permit: &Permit<act::ManageSchedules>,
         id: ScheduleId,
-    ) -> Result<(), SchedulesError> {
-        let now = self.clock.now();
-        let asked = self.repository.ask(permit.scope(), id, permit.author(), now).await?;
-        if asked { Ok(()) } else { Err(SchedulesError::NotFound) }
+    ) -> Result<Planned, SchedulesError> {
+        let (scope, now) = (permit.scope(), self.clock.now());
+        if !self.repository.ask(scope, id, permit.author(), now).await? {
+            return Err(SchedulesError::NotFound);
+        }
+        let schedule = self.find(scope, id).await?;
+        self.planned(schedule).await
     }
 
     /// Removes a schedule and its history. Its runs stay.
@@ -271,19 +278,35 @@ fn customer(
         (Some(id), scope) if scope.contains(id) => Ok(Some(id)),
         (Some(_), _) => Err(SchedulesError::CustomerNotFound),
         (None, TenantScope::All) => Ok(None),
-        (None, TenantScope::Customers(own)) => match (own.first(), own.len()) {
-            (Some(only), 1) => Ok(Some(*only)),
-            _ => {
-                let rule = "one of your customers is expected".to_owned();
-                Err(InvalidSpec { field: "customer_id", rule }.into())
-            }
-        },
+        (None, TenantScope::Customers(own)) => {
+            let only = own.first().copied().filter(|_| own.len() == 1);
+            let rule = "one of your customers is expected";
+            let missing = || InvalidSpec { field: "customer_id", rule: rule.into() };
+            Ok(Some(only.ok_or_else(missing)?))
+        }
     }
 }
 
 fn windows(wishes: &[WindowWish], now: Timestamp) -> Result<MaintenanceWindows, InvalidSpec> {
     let windows = wishes.iter().map(MaintenanceWindow::parse).collect::<Result<_, _>>()?;
     MaintenanceWindows::new(windows, now)
+}
+
+/// What is to run from now on; `None` when nobody says a word about it. Secrets belong to the work
+/// that they were given with.
+fn changed_template(before: &Template, wish: &mut ScheduleUpdate) -> Option<Template> {
+    let (target, work) = (wish.target.take(), wish.work.take());
+    let stays = target.is_none() && work.is_none();
+    if stays && wish.strategy.is_none() && wish.expires_in.is_none() {
+        return None;
+    }
+    Some(Template {
+        secrets: before.secrets.clone().filter(|_| work.is_none()),
+        target: target.unwrap_or_else(|| before.target.clone()),
+        work: work.unwrap_or_else(|| before.work.clone()),
+        strategy: wish.strategy.unwrap_or(before.strategy),
+        expires_in: wish.expires_in.or(before.expires_in),
+    })
 }
 
 fn new_timing(wish: TimingWish, now: Timestamp) -> Result<Timing, InvalidSpec> {

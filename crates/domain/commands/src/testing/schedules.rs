@@ -116,7 +116,7 @@ impl FakeSchedules {
     /// # Panics
     /// When there is none.
     pub fn one(&self, id: ScheduleId) -> Schedule {
-        self.0.lock().schedules[&id].clone()
+        self.0.lock().schedules.get(&id).unwrap().clone()
     }
 
     /// What came of all runs, the oldest first.

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{AppState, Problem};
 
 /// The program that reads a command's text.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Shell {
     Powershell,
@@ -37,6 +37,18 @@ impl From<Shell> for ShellType {
             Shell::Cmd => Self::Cmd,
             Shell::Bash => Self::Bash,
             Shell::Sh => Self::Sh,
+        }
+    }
+}
+
+impl From<ShellType> for Shell {
+    fn from(shell: ShellType) -> Self {
+        match shell {
+            ShellType::Powershell => Self::Powershell,
+            ShellType::Pwsh => Self::Pwsh,
+            ShellType::Cmd => Self::Cmd,
+            ShellType::Bash => Self::Bash,
+            ShellType::Sh => Self::Sh,
         }
     }
 }

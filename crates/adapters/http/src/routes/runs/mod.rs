@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::commands::RequesterAnswer;
-use super::wish::TemplateAnswer;
+use super::wish::{StrategyBody, TargetBody, WorkBody};
 use crate::Problem;
 
 /// How many machines of a run are how far.
@@ -55,8 +55,12 @@ pub(crate) struct RunAnswer {
     /// On how many machines.
     total: u32,
     counts: CountsAnswer,
+    target: TargetBody,
     #[serde(flatten)]
-    template: TemplateAnswer,
+    work: WorkBody,
+    strategy: StrategyBody,
+    /// Seconds that a machine which is out of reach may come back for it.
+    expires_in: Option<f64>,
     /// The customer, when all machines are of one.
     customer_id: Option<Uuid>,
     /// `safe`, `caution` or `dangerous`.
@@ -79,7 +83,10 @@ impl From<Run> for RunAnswer {
             stop_reason: run.stop.map(StopReason::as_str),
             total: run.tally.total(),
             counts: run.tally.into(),
-            template: (&run.template).into(),
+            target: run.template.target.into(),
+            work: run.template.work.into(),
+            strategy: run.template.strategy.into(),
+            expires_in: run.template.expires_in.map(|time| time.as_secs_f64()),
             summary: run.summary,
             customer_id: run.customer_id.map(CustomerId::as_uuid),
             safety_level: run.safety_level.as_str(),

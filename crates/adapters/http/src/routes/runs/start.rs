@@ -13,8 +13,7 @@ use uuid::Uuid;
 
 use super::RunAnswer;
 use crate::extract::{Body, Id, IdempotencyKey, Json, May};
-use crate::routes::commands::Shell;
-use crate::routes::wish::{StrategyBody, TargetBody, ValueBody, WorkBody, seconds};
+use crate::routes::wish::{StrategyBody, TargetBody, WorkBody, seconds};
 use crate::{AppState, Problem};
 
 /// How many machines a preview names.
@@ -25,28 +24,8 @@ const NAMED: usize = 100;
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunRequest {
     target: TargetBody,
-    /// The text for the shell, at most 64 KiB. This, `script_id` or `saved_command_id`.
-    #[serde(alias = "payload")]
-    #[schema(example = "uptime")]
-    command: Option<String>,
-    /// A script of the library.
-    script_id: Option<Uuid>,
-    /// A saved command of the library.
-    saved_command_id: Option<Uuid>,
-    /// Arguments of `command`, each handed over as it is and never read as code.
-    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
-    args: Vec<String>,
-    /// What reads `command`; the machine's own shell unless given.
-    #[serde(alias = "shell")]
-    shell_type: Option<Shell>,
-    /// Seconds that it may run on each machine.
-    timeout: Option<f64>,
-    working_directory: Option<String>,
-    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
-    environment: BTreeMap<String, String>,
-    /// Parameters of the script or saved command.
-    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
-    parameters: BTreeMap<String, ValueBody>,
+    #[serde(flatten)]
+    work: WorkBody,
     #[serde(default, deserialize_with = "crate::extract::null_as_default")]
     strategy: StrategyBody,
     /// Seconds that a machine which is out of reach may come back for it; 7 days unless given.
@@ -58,25 +37,20 @@ pub(crate) struct RunRequest {
 
 impl RunRequest {
     fn wish(self, once: Option<Once>) -> Result<Wish, Problem> {
-        let work = WorkBody {
-            command: self.command,
-            script_id: self.script_id,
-            saved_command_id: self.saved_command_id,
-            args: self.args,
-            shell_type: self.shell_type,
-            timeout: self.timeout,
-            working_directory: self.working_directory,
-            environment: self.environment,
-            parameters: self.parameters,
-        };
         let template = Template {
-            target: self.target.into(),
-            work: work.try_into()?,
+            target: self.target.try_into()?,
+            work: self.work.try_into()?,
             secrets: None,
             strategy: self.strategy.into(),
-            expires_in: seconds("expires_in", self.expires_in)?,
+            expires_in: seconds(self.expires_in, "/expires_in")?,
         };
-        Ok(Wish { template, confirm: self.confirm, once, schedule_id: None })
+        Ok(Wish {
+            template,
+            confirm: self.confirm,
+            once,
+            schedule_id: None,
+            gone_are_left_out: false,
+        })
     }
 }
 

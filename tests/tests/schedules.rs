@@ -1,0 +1,104 @@
+//! What runs again and again.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use muster_tests::{Api, Behaviour, Fleet, Server, eventually, now};
+use serde_json::{Value, json};
+
+async fn world() -> (Server, Api, Fleet, String) {
+    let server = Server::start().await;
+    let api = server.admin().await;
+    let token = api.enrollment_token("Acme").await;
+    let fleet = Fleet::start(&server.url(), &token, "m", 2, Behaviour::default()).await;
+    let agent = api.get(&format!("/agents/{}", fleet.ids[0])).await;
+    let acme = agent["customer_id"].as_str().unwrap().to_owned();
+    (server, api, fleet, acme)
+}
+
+async fn schedule(api: &Api, more: Value) -> String {
+    let mut wish = json!({ "name": "s", "target": { "all": true }, "command": "x" });
+    wish.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    api.post("/schedules", &wish).await["id"].as_str().unwrap().to_owned()
+}
+
+async fn history(api: &Api, schedule: &str) -> Vec<Value> {
+    let page = api.get(&format!("/schedules/{schedule}/runs?limit=500")).await;
+    page["items"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn what_comes_due_runs_on_the_machines_that_are_meant_then() {
+    let (_server, api, fleet, acme) = world().await;
+    let id = schedule(&api, json!({ "cron": "* * * * * *", "customer_id": acme })).await;
+    let started = eventually("two runs", async || {
+        let started = history(&api, &id).await;
+        let started: Vec<_> =
+            started.into_iter().filter(|firing| !firing["run_id"].is_null()).collect();
+        (started.len() >= 2).then_some(started)
+    })
+    .await;
+    api.put(&format!("/schedules/{id}"), &json!({ "enabled": false })).await;
+    let run = api.get(&format!("/runs/{}", started[0]["run_id"].as_str().unwrap())).await;
+    assert_eq!((&run["schedule_id"], &run["total"]), (&json!(id), &json!(2)));
+    assert_eq!(run["requested_by"]["kind"], "user");
+    assert!(fleet.record.started() >= 2);
+    let runs = api.get(&format!("/runs?schedule_id={id}")).await["total"].as_u64().unwrap();
+    assert!(runs >= 2);
+}
+
+#[tokio::test]
+async fn what_came_due_once_while_the_server_was_down_runs_when_it_is_back() {
+    let (mut server, api, fleet, acme) = world().await;
+    let at = now() + TimeDelta::seconds(2);
+    let more = json!({ "at": at, "customer_id": acme, "missed_runs": "run_once" });
+    let id = schedule(&api, more).await;
+    server.kill();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    server.restart().await;
+    fleet.all_connected().await;
+    let firing = eventually("it runs", async || history(&api, &id).await.first().cloned()).await;
+    let run = firing["run_id"].as_str().unwrap().to_owned();
+    eventually("both machines run it", async || (fleet.record.started() == 2).then_some(())).await;
+    assert_eq!(api.get(&format!("/runs/{run}")).await["total"], 2);
+}
+
+#[tokio::test]
+async fn each_instant_runs_once_however_often_the_server_is_killed_meanwhile() {
+    let (mut server, api, _fleet, acme) = world().await;
+    let more = json!({ "cron": "* * * * * *", "customer_id": acme, "overlap": "allow" });
+    let id = schedule(&api, more).await;
+    for pause in [700, 1300, 400, 1100, 900, 300] {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        server.kill();
+        server.restart().await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    api.put(&format!("/schedules/{id}"), &json!({ "enabled": false })).await;
+    let firings = history(&api, &id).await;
+    let started: Vec<_> = firings.iter().filter_map(|firing| firing["run_id"].as_str()).collect();
+    let runs = api.get(&format!("/runs?schedule_id={id}&limit=500")).await;
+    let instants: BTreeSet<_> = firings.iter().map(|firing| firing["due_at"].to_string()).collect();
+    assert_eq!(instants.len(), firings.len(), "each instant is decided once");
+    let distinct: BTreeSet<_> = started.iter().collect();
+    assert_eq!(distinct.len(), started.len());
+    assert_eq!(runs["total"].as_u64().unwrap(), u64::try_from(started.len()).unwrap());
+    assert!(started.len() >= 3);
+}
+
+#[tokio::test]
+async fn the_schedules_of_somebody_who_may_no_longer_run_anything_run_no_more() {
+    let (_server, api, fleet, acme) = world().await;
+    let user = api.colleague("ann").await;
+    let ann = api.login("ann").await;
+    let at = now() + TimeDelta::hours(1);
+    let id = schedule(&ann, json!({ "at": at, "customer_id": acme })).await;
+    api.post(&format!("/admin/users/{user}/set-role"), &json!({ "role": "viewer" })).await;
+    api.post(&format!("/schedules/{id}/run"), &json!({})).await;
+    let firing =
+        eventually("it is tried", async || history(&api, &id).await.first().cloned()).await;
+    assert!(firing["run_id"].is_null(), "{firing}");
+    assert_eq!(fleet.record.started(), 0);
+}
