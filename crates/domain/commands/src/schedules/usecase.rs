@@ -355,3 +355,6 @@ fn timing(
     let utc = ScheduleZone::Named(super::Zone::UTC);
     Ok(Some(Timing::Cron { expression, zone: zone.or(old_zone).unwrap_or(utc) }))
 }
+
+#[cfg(test)]
+mod tests;
