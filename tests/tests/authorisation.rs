@@ -241,6 +241,7 @@ impl World {
             ("POST", "/runs" | "/runs/preview") => self.run(),
             ("POST", "/schedules") => self.schedule(),
             ("PUT", "/schedules/{id}") => json!({ "enabled": false }),
+            (_, "/agent/actions/{command_id}/result") => json!({ "status": "completed" }),
             ("POST", path) if path.contains("command") && !path.ends_with("cancel") => command(),
             ("PUT", "/settings") => json!({ "registration_open": true }),
             ("POST", "/settings") => json!({ "key": "registration_open", "value": true }),

@@ -6,23 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
-use futures_util::{SinkExt, StreamExt};
 use muster_protocol::{
     Accepted, AgentMessage, DEAD_AFTER_SECONDS, ErrorMessage, Execute, Heartbeat, Hello,
-    Instruction, MAX_CHUNK_BYTES, MAX_FRAME_BYTES, PING_EVERY_SECONDS, SUBPROTOCOL, ServerMessage,
-    Settings, Signed, Started, StreamFrame, StreamKind, Verifier, Welcome,
+    Instruction, MAX_CHUNK_BYTES, PING_EVERY_SECONDS, ServerMessage, Settings, Signed, Started,
+    StreamFrame, StreamKind, Verifier, Welcome,
 };
 use reqwest::Url;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{
-    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
-};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -32,6 +23,7 @@ use crate::enrol::Machine;
 use crate::identity::{Identity, random_id};
 use crate::inventory::Inventory;
 use crate::scripts::Arriving;
+use crate::transport::{Incoming, Transport, Way};
 
 /// How long the server may take to let the agent in and to welcome it.
 const WELCOME_PATIENCE: Duration = Duration::from_secs(30);
@@ -39,8 +31,6 @@ const WELCOME_PATIENCE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(5);
 /// Every how many heartbeats it is looked whether the machine is another than before.
 const LOOK_EVERY: u32 = 10;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What every connection of this agent shares.
 #[derive(Clone)]
@@ -50,6 +40,7 @@ pub(crate) struct Agent {
     pub(crate) machine: Arc<Machine>,
     pub(crate) inventory: Inventory,
     pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) way: Way,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -67,7 +58,7 @@ struct Sending {
 /// A connection whose welcome came.
 pub(crate) struct Connection {
     agent: Agent,
-    socket: Socket,
+    transport: Transport,
     verifier: Verifier,
     time: ServerTime,
     settings: Settings,
@@ -89,7 +80,6 @@ pub(crate) async fn connect(agent: &Agent, server: &Url) -> anyhow::Result<Conne
 }
 
 async fn open(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
-    let mut socket = upgrade(agent, server).await?;
     let nonce = random_id();
     let machine = &agent.machine;
     let hello = Hello {
@@ -103,12 +93,13 @@ async fn open(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
         agent_time: machine_time(),
         journal: agent.engine.journal_entries(),
     };
-    say(&mut socket, &AgentMessage::Hello(hello)).await?;
+    let Agent { way, identity, tls, .. } = agent;
+    let mut transport = Transport::open(*way, server, identity, tls, hello).await?;
     let mut verifier = Verifier::new(agent.identity.key()?, agent.identity.agent_id, nonce);
-    let welcome = welcome(&mut socket, &mut verifier).await?;
+    let welcome = welcome(&mut transport, &mut verifier).await?;
     let mut connection = Connection {
         agent: agent.clone(),
-        socket,
+        transport,
         verifier,
         time: ServerTime::heard_now(welcome.server_time),
         settings: welcome.settings,
@@ -127,45 +118,16 @@ async fn open(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-async fn upgrade(agent: &Agent, server: &Url) -> anyhow::Result<Socket> {
-    let url = format!("{}/api/v1/ws/agent", server.as_str().trim_end_matches('/'));
-    let url = url.replacen("http", "ws", 1);
-    let mut request = url.into_client_request().context("the server's address can't be used")?;
-    let bearer = HeaderValue::from_str(&format!("Bearer {}", agent.identity.agent_token))?;
-    request.headers_mut().insert("Authorization", bearer);
-    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
-    let config = WebSocketConfig::default()
-        .max_frame_size(Some(MAX_FRAME_BYTES))
-        .max_message_size(Some(MAX_FRAME_BYTES));
-    // It is asked for wss addresses only.
-    let tls = Connector::Rustls(agent.tls.clone());
-    let (socket, _) = connect_async_tls_with_config(request, Some(config), true, Some(tls))
-        .await
-        .context("can't connect")?;
-    Ok(socket)
-}
-
-async fn welcome(socket: &mut Socket, verifier: &mut Verifier) -> anyhow::Result<Welcome> {
-    while let Some(message) = socket.next().await {
-        match message.context("the connection broke before the welcome")? {
-            Message::Text(text) => {
-                let ServerMessage::Signed(signed) = serde_json::from_str(&text)? else { continue };
-                match verifier.verify(&signed, None) {
-                    Ok(Instruction::Welcome(welcome)) => return Ok(welcome),
-                    Ok(_) => bail!("the server gave an order before its welcome"),
-                    Err(error) => bail!("the server's welcome is not to be trusted: {error}"),
-                }
-            }
-            Message::Close(reason) => bail!("the server closed the connection: {reason:?}"),
-            Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+async fn welcome(transport: &mut Transport, verifier: &mut Verifier) -> anyhow::Result<Welcome> {
+    loop {
+        let incoming = transport.next().await.context("before the welcome")?;
+        let Incoming::Message(ServerMessage::Signed(signed)) = incoming else { continue };
+        match verifier.verify(&signed, None) {
+            Ok(Instruction::Welcome(welcome)) => return Ok(welcome),
+            Ok(_) => bail!("the server gave an order before its welcome"),
+            Err(error) => bail!("the server's welcome is not to be trusted: {error}"),
         }
     }
-    bail!("the server closed the connection before its welcome")
-}
-
-async fn say(socket: &mut Socket, message: &AgentMessage) -> anyhow::Result<()> {
-    let text = serde_json::to_string(message)?;
-    socket.send(Message::text(text)).await.context("sending")
 }
 
 /// Changes when the machine boots.
@@ -196,20 +158,23 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => {
-                    let _ = self.socket.close(None).await;
+                    self.transport.close().await;
                     return Ok(());
                 }
-                message = self.socket.next() => {
+                incoming = self.transport.next() => {
                     last_frame = Instant::now();
-                    let message = message.context("the server closed the connection")?;
-                    self.hear(message.context("the connection broke")?).await?;
+                    match incoming? {
+                        Incoming::Message(message) => self.take_in(message).await?,
+                        Incoming::Frame(frame) => self.take_in_frame(&frame)?,
+                        Incoming::Alive => {}
+                    }
                 }
                 Some(news) = news.recv() => self.pass_on(news).await?,
                 _ = heartbeat.tick() => {
                     beats = beats.wrapping_add(1);
                     if let Some(metrics) = self.agent.inventory.metrics().await {
                         let beat = AgentMessage::Heartbeat(Heartbeat { metrics });
-                        say(&mut self.socket, &beat).await?;
+                        self.transport.say(beat).await?;
                     }
                     if beats.is_multiple_of(LOOK_EVERY) {
                         self.send_system_info().await?;
@@ -221,26 +186,11 @@ impl Connection {
                     }
                     if last_ping.elapsed() >= Duration::from_secs(PING_EVERY_SECONDS) {
                         last_ping = Instant::now();
-                        self.socket.send(Message::Ping(Vec::new().into())).await?;
+                        self.transport.ping().await?;
                     }
                 }
                 () = std::future::ready(()), if !self.ready.is_empty() => self.send_next().await?,
             }
-        }
-    }
-
-    async fn hear(&mut self, message: Message) -> anyhow::Result<()> {
-        match message {
-            Message::Text(text) => match serde_json::from_str(&text) {
-                Ok(message) => self.take_in(message).await,
-                Err(error) => bail!("the server sent what can't be read: {error}"),
-            },
-            Message::Binary(bytes) => {
-                let frame = StreamFrame::decode(bytes).context("a frame can't be read")?;
-                self.take_in_frame(&frame)
-            }
-            Message::Close(reason) => bail!("the server closed the connection: {reason:?}"),
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
         }
     }
 
@@ -325,7 +275,7 @@ impl Connection {
             Taken::New => Ok(()),
             Taken::Known => {
                 self.queue(id);
-                say(&mut self.socket, &AgentMessage::Accepted(Accepted { command_id: id })).await
+                self.transport.say(AgentMessage::Accepted(Accepted { command_id: id })).await
             }
             Taken::Forgotten => {
                 self.sending.remove(&id);
@@ -342,13 +292,13 @@ impl Connection {
         command_id: Option<Uuid>,
     ) -> anyhow::Result<()> {
         let error = ErrorMessage { code: code.to_owned(), detail, command_id };
-        say(&mut self.socket, &AgentMessage::Error(error)).await
+        self.transport.say(AgentMessage::Error(error)).await
     }
 
     async fn pass_on(&mut self, news: News) -> anyhow::Result<()> {
         match news {
             News::Accepted(command_id) => {
-                say(&mut self.socket, &AgentMessage::Accepted(Accepted { command_id })).await
+                self.transport.say(AgentMessage::Accepted(Accepted { command_id })).await
             }
             News::Started(id) => self.say_started(id).await,
             News::More(id) => {
@@ -363,7 +313,7 @@ impl Connection {
         let Some((pid, ago)) = started else { return Ok(()) };
         let ago = TimeDelta::from_std(ago).unwrap_or_default();
         let started = Started { command_id: id, pid, started_at: self.time.now() - ago };
-        say(&mut self.socket, &AgentMessage::Started(started)).await
+        self.transport.say(AgentMessage::Started(started)).await
     }
 
     fn register(&mut self, id: Uuid, stream_id: u32, stdout: u64, stderr: u64) {
@@ -405,7 +355,7 @@ impl Connection {
             let frame = StreamFrame { kind, stream_id, offset: *offset, bytes: bytes.into() };
             *offset += length;
             sending.credit = sending.credit.saturating_sub(length);
-            self.socket.send(Message::Binary(frame.encode())).await.context("sending output")?;
+            self.transport.write(frame).await?;
         }
         let behind = task.stdout.kept() > sending.stdout || task.stderr.kept() > sending.stderr;
         if behind && sending.credit > 0 {
@@ -415,7 +365,7 @@ impl Connection {
             && !std::mem::replace(&mut sending.finished, true)
         {
             let finished = AgentMessage::Finished(finished.clone());
-            say(&mut self.socket, &finished).await?;
+            self.transport.say(finished).await?;
         }
         Ok(())
     }
@@ -423,7 +373,7 @@ impl Connection {
     async fn send_system_info(&mut self) -> anyhow::Result<()> {
         let hostname = self.agent.machine.hostname.clone();
         match self.agent.inventory.system_info(hostname).await {
-            Some(info) => say(&mut self.socket, &AgentMessage::SystemInfo(info)).await,
+            Some(info) => self.transport.say(AgentMessage::SystemInfo(info)).await,
             None => Ok(()),
         }
     }

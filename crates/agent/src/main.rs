@@ -15,6 +15,7 @@ mod platform;
 mod scripts;
 mod shell;
 mod spool;
+mod transport;
 mod trust;
 
 use std::io::IsTerminal;
@@ -37,6 +38,7 @@ use crate::enrol::{Machine, Refused};
 use crate::identity::DataDir;
 use crate::inventory::Inventory;
 use crate::pin::Fingerprint;
+use crate::transport::Way;
 use crate::trust::Trust;
 
 /// A connection that lived this long was a good one: the next is tried soon.
@@ -75,6 +77,9 @@ struct Run {
     /// The SHA-256 of the only certificate to trust; kept for later runs.
     #[arg(long, env = "MUSTER_SERVER_FINGERPRINT")]
     server_fingerprint: Option<Fingerprint>,
+    /// How to reach the server: over a WebSocket, or in requests where none gets through.
+    #[arg(long, env = "MUSTER_AGENT_TRANSPORT", value_enum, default_value_t)]
+    transport: Way,
     /// Allow a plain connection to a server that is not this machine.
     #[arg(long)]
     insecure_http: bool,
@@ -136,6 +141,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
         machine: Arc::new(machine),
         inventory: Inventory::new(),
         tls,
+        way: options.transport,
         stopping: stopping.clone(),
     };
     tokio::spawn(async move {

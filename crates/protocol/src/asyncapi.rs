@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use crate::{AgentMessage, Order, SUBPROTOCOL, ServerMessage};
+use crate::{AgentMessage, Order, PollAnswer, PollRequest, SUBPROTOCOL, ServerMessage};
 
 /// The document that `openapi/asyncapi.json` holds.
 pub fn asyncapi() -> Value {
@@ -13,6 +13,8 @@ pub fn asyncapi() -> Value {
     let from_agent = generator.subschema_for::<AgentMessage>();
     let from_server = generator.subschema_for::<ServerMessage>();
     let order = generator.subschema_for::<Order>();
+    let (poll, answer) =
+        (generator.subschema_for::<PollRequest>(), generator.subschema_for::<PollAnswer>());
     let schemas = generator.take_definitions(true);
     let text = "application/json";
     json!({
@@ -45,8 +47,28 @@ pub fn asyncapi() -> Value {
                     },
                 },
             },
+            "polling": {
+                "address": "/api/v1/agent/heartbeat",
+                "description": "Where WebSockets are blocked: the same frames in the bodies of \
+                    POST requests and their answers, binary ones as `output` and `file` with \
+                    their bytes in base64.",
+                "bindings": { "http": {} },
+                "messages": {
+                    "request": { "contentType": text, "payload": poll },
+                    "answer": { "contentType": text, "payload": answer },
+                },
+            },
         },
         "operations": {
+            "poll": {
+                "action": "receive",
+                "channel": { "$ref": "#/channels/polling" },
+                "messages": [{ "$ref": "#/channels/polling/messages/request" }],
+                "reply": {
+                    "channel": { "$ref": "#/channels/polling" },
+                    "messages": [{ "$ref": "#/channels/polling/messages/answer" }],
+                },
+            },
             "receiveFromAgent": {
                 "action": "receive",
                 "channel": { "$ref": "#/channels/agent" },

@@ -4,6 +4,8 @@
 //! other); binary frames are stream data ([`StreamFrame`]). What makes an agent do something
 //! travels as an [`Order`], signed by the server's key that the agent pinned when it enrolled.
 //!
+//! Where no WebSocket gets through the same frames travel in HTTP requests ([`PollRequest`]).
+//!
 //! To add a message: add its variant and its struct, give it a test that reads an example, and
 //! run `make openapi`, which writes its schema into `openapi/asyncapi.json`. A peer that does not
 //! know the new type ignores it; a new field needs a default.
@@ -13,6 +15,7 @@ mod asyncapi;
 mod frame;
 mod messages;
 mod order;
+mod polling;
 
 pub use asyncapi::asyncapi;
 pub use frame::{FrameError, StreamFrame, StreamKind};
@@ -25,6 +28,7 @@ pub use order::{
     Cancel, Execute, Instruction, Order, OrderError, ResumePoint, ScriptText, Settings, ShellType,
     Signed, Verifier, Welcome, key_id,
 };
+pub use polling::{MAX_POLL_BYTES, MAX_WAIT_SECONDS, PollAnswer, PollRequest, Polled};
 
 /// The WebSocket subprotocol that both sides must name.
 pub const SUBPROTOCOL: &str = "muster.v1";

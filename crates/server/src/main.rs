@@ -5,6 +5,7 @@ mod config;
 mod jobs;
 mod logging;
 mod policy;
+mod polls;
 mod quickstart;
 mod secrets;
 mod serve;

@@ -36,6 +36,7 @@ use self::work::Work;
 use crate::absentees::KnownAbsentees;
 use crate::config::Config;
 use crate::policy::SettingsPolicy;
+use crate::polls::Polls;
 use crate::secrets;
 use crate::sign_on::SettingsSignOn;
 
@@ -73,6 +74,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let first_password = identity.ensure_first_admin(config.admin_password.clone()).await?;
 
     let keys = Arc::new(Keys::new(master.clone()));
+    let output_limit = usize::try_from(config.output_limit).unwrap_or(usize::MAX);
     let Work {
         agents,
         customers,
@@ -84,7 +86,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         payloads,
         sweep,
         retention,
-    } = Work::new(&base, config.limits);
+        leases,
+    } = Work::new(&base, config.limits, output_limit);
     let presence = Arc::new(connections.clone());
     let stop = CancellationToken::new();
     let tokens = Arc::new(SeaEnrollmentTokens::new(database.clone()));
@@ -109,6 +112,18 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         entropy: entropy.clone(),
     });
     let log = Arc::new(SeaAudit::new(database.clone()));
+    let socket = AgentSocket::new(AgentSocketPorts {
+        tokens: agents.clone(),
+        agents: agents.clone(),
+        channel,
+        payloads,
+        connections: connections.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        sign: signer(master),
+        peer_address: peer_address(config.web.trusted_proxies.clone()),
+        output_limit: config.output_limit,
+    });
     let state = AppState {
         identity,
         customers: Customers::new(customers.clone(), clock.clone(), entropy.clone()),
@@ -124,6 +139,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         agents: Agents::new(agents.clone(), presence, clock.clone()),
         agent_tokens: agents.clone(),
         commands,
+        leases,
+        polls: Arc::new(Polls::new(socket.clone())),
         runs,
         bus,
         schedules: planning(&base, schedules.clone(), config.limits),
@@ -131,23 +148,11 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter: Arc::new(LocalLimiter::default()),
         web: config.web.clone(),
-        output_limit: usize::try_from(config.output_limit).unwrap_or(usize::MAX),
+        output_limit,
         started_at: clock.now(),
         clock: clock.clone(),
         closing: stop.clone(),
     };
-    let socket = AgentSocket::new(AgentSocketPorts {
-        tokens: agents.clone(),
-        agents: agents.clone(),
-        channel: channel.clone(),
-        payloads,
-        connections: connections.clone(),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        sign: signer(master),
-        peer_address: peer_address(config.web.trusted_proxies.clone()),
-        output_limit: config.output_limit,
-    });
     let history = HistoryRetention::new(schedules, clock.clone());
     let database = database.clone();
     let state = web::Data::new(state);

@@ -5,16 +5,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use dashmap::DashMap;
 use muster_agents::{AgentRepository, Connection, Metrics, Presence, RefreshError};
 use muster_commands::{Command, Courier};
-use muster_kernel::{AgentId, Clock, CommandId, ConnectionId, StorageError, Timestamp};
+use muster_kernel::{AgentId, Clock, CommandId, ConnectionId, Entropy, StorageError, Timestamp};
 use muster_protocol::MAX_UNFINISHED_COMMANDS;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 /// How long an agent may take to say what kind of machine it is.
 const REFRESH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// An agent that asks in plain requests is gone when none came for so long.
+const SILENCE: TimeDelta = TimeDelta::seconds(60);
 
 /// What a session is told from outside.
 #[derive(Debug)]
@@ -54,7 +58,8 @@ pub(crate) struct Link {
     seen: AtomicBool,
     /// Commands that the agent has and that have not ended.
     unfinished: AtomicUsize,
-    instructions: mpsc::UnboundedSender<Instruct>,
+    /// `None` when nobody follows any: the agent asks in plain requests.
+    instructions: Option<mpsc::UnboundedSender<Instruct>>,
 }
 
 impl Link {
@@ -62,7 +67,7 @@ impl Link {
         connection_id: ConnectionId,
         now: Timestamp,
         peer_address: Option<String>,
-        instructions: mpsc::UnboundedSender<Instruct>,
+        instructions: Option<mpsc::UnboundedSender<Instruct>>,
     ) -> Self {
         Self {
             connection_id,
@@ -86,7 +91,14 @@ impl Link {
 
     fn instruct(&self, instruction: Instruct) {
         // A session that has ended misses nothing: the next one asks the archive.
-        let _ = self.instructions.send(instruction);
+        if let Some(instructions) = &self.instructions {
+            let _ = instructions.send(instruction);
+        }
+    }
+
+    /// Whether nothing but plain requests stands behind it, and none came for too long.
+    fn is_silent(&self, now: Timestamp) -> bool {
+        self.instructions.is_none() && now - *self.last_frame_at.lock() >= SILENCE
     }
 }
 
@@ -96,12 +108,13 @@ pub struct Connections {
     links: Arc<DashMap<AgentId, Arc<Link>>>,
     seen: Arc<Mutex<Vec<AgentId>>>,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
 }
 
 impl Connections {
     /// With nobody connected.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { links: Arc::default(), seen: Arc::default(), clock }
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { links: Arc::default(), seen: Arc::default(), clock, entropy }
     }
 
     /// Enters a connection; an earlier one of the same agent is ended.
@@ -130,6 +143,8 @@ impl Connections {
     /// # Errors
     /// When the storage fails; who was seen is then written by the next call.
     pub async fn write_last_seen(&self, agents: &dyn AgentRepository) -> Result<(), StorageError> {
+        let now = self.clock.now();
+        self.forget_silent();
         let seen = std::mem::take(&mut *self.seen.lock());
         for id in &seen {
             if let Some(link) = self.links.get(id) {
@@ -139,10 +154,15 @@ impl Connections {
         if seen.is_empty() {
             return Ok(());
         }
-        for gone in agents.record_seen(seen, self.clock.now()).await? {
+        for gone in agents.record_seen(seen, now).await? {
             self.disconnect(gone);
         }
         Ok(())
+    }
+
+    fn forget_silent(&self) {
+        let now = self.clock.now();
+        self.links.retain(|_, link| !link.is_silent(now));
     }
 
     /// Ends all connections: the server is shutting down.
@@ -170,9 +190,22 @@ impl Presence for Connections {
     }
 
     fn disconnect(&self, id: AgentId) {
+        self.links.remove_if(&id, |_, link| link.instructions.is_none());
         if let Some(link) = self.links.get(&id) {
             link.instruct(Instruct::Close(CloseReason::Removed));
         }
+    }
+
+    fn heard(&self, id: AgentId, metrics: Option<Metrics>, peer_address: Option<String>) -> bool {
+        let link = self.links.entry(id).or_insert_with(|| {
+            let connection_id = ConnectionId::new(&*self.clock, &*self.entropy);
+            Arc::new(Link::new(connection_id, self.clock.now(), peer_address, None))
+        });
+        if let Some(metrics) = metrics {
+            link.set_metrics(metrics);
+        }
+        self.saw(id, &link);
+        link.instructions.is_some()
     }
 
     async fn refresh(&self, id: AgentId) -> Result<(), RefreshError> {
@@ -194,9 +227,10 @@ impl Courier for Connections {
     }
 
     fn has_room(&self, agent_id: AgentId) -> bool {
-        self.links
-            .get(&agent_id)
-            .is_some_and(|link| link.unfinished.load(Ordering::Relaxed) < MAX_UNFINISHED_COMMANDS)
+        self.links.get(&agent_id).is_some_and(|link| {
+            let room = link.unfinished.load(Ordering::Relaxed) < MAX_UNFINISHED_COMMANDS;
+            room && link.instructions.is_some()
+        })
     }
 
     fn deliver(&self, command: Arc<Command>) {
@@ -233,13 +267,14 @@ mod tests {
         let id = command(seed).agent_id;
         let (sender, told) = mpsc::unbounded_channel();
         let connection_id = ConnectionId::new(&*connections.clock, entropy);
-        let link = Arc::new(Link::new(connection_id, connections.clock.now(), None, sender));
+        let link = Arc::new(Link::new(connection_id, connections.clock.now(), None, Some(sender)));
         connections.enter(id, Arc::clone(&link));
         Peer { id, link, told }
     }
 
     fn world() -> (Connections, SeededEntropy) {
-        (Connections::new(Arc::new(FakeClock::default())), SeededEntropy::new(3))
+        let entropy = Arc::new(SeededEntropy::new(4));
+        (Connections::new(Arc::new(FakeClock::default()), entropy), SeededEntropy::new(3))
     }
 
     #[test]
@@ -286,6 +321,23 @@ mod tests {
         connections.saw(peer.id, &peer.link);
         connections.write_last_seen(&FakeAgents::default()).await.unwrap();
         assert!(matches!(peer.told.try_recv(), Ok(Instruct::Close(CloseReason::Removed))));
+    }
+
+    #[test]
+    fn an_agent_that_asks_in_plain_requests_counts_as_connected_for_a_minute() {
+        let clock = Arc::new(FakeClock::default());
+        let connections = Connections::new(clock.clone(), Arc::new(SeededEntropy::new(4)));
+        let id = command(1).agent_id;
+        assert!(!connections.heard(id, None, None), "it has no connection of its own");
+        assert!(connections.is_connected(id) && !connections.has_room(id));
+        clock.advance(TimeDelta::seconds(59));
+        connections.forget_silent();
+        assert!(connections.is_connected(id));
+        clock.advance(TimeDelta::seconds(1));
+        connections.forget_silent();
+        assert!(!connections.is_connected(id));
+        let peer = connect(&connections, 1, &SeededEntropy::new(3));
+        assert!(connections.heard(peer.id, None, None), "now it has one");
     }
 
     #[tokio::test]

@@ -1,17 +1,20 @@
-//! Agents on `WebSocket`s.
+//! Agents on `WebSocket`s, and on requests where those are blocked.
 //!
 //! - [`Connections`] knows who is connected: the ports `Presence` and `Courier`
 //! - [`AgentSocket`] takes connections: the route, the handshake, one task a connection
+//! - `polled`: connections that are a row of requests
 //! - `session`: one connection of the protocol `muster.v1`, from its hello to its end
 //!
 //! A connection costs a task and two small buffers; what a peer may have in flight is bounded by
 //! credit for output, by a window for commands and by the size of a frame for everything else.
 
 mod connections;
+mod polled;
 mod session;
 mod streams;
 mod translate;
 mod upgrade;
 
 pub use connections::Connections;
+pub use polled::PollRefusal;
 pub use upgrade::{AgentSocket, AgentSocketPorts, PeerAddress, Sign};

@@ -12,8 +12,10 @@ use muster_commands::{AgentChannel, Payloads};
 use muster_kernel::{AgentId, Clock, ConnectionId, Entropy, ProblemCode, Secret, TokenKind};
 use muster_protocol::{MAX_FRAME_BYTES, Order, SUBPROTOCOL, Signed};
 
-use crate::Connections;
-use crate::session::Session;
+use crate::polled::Polls;
+use crate::session::{Outgoing, Session, arrivals};
+use crate::{Connections, PollRefusal};
+use serde_json::Value;
 
 /// Signs orders with the server's key; `None` when an order can't be written.
 pub type Sign = Arc<dyn Fn(&Order) -> Option<Signed> + Send + Sync>;
@@ -43,12 +45,13 @@ pub struct AgentSocketPorts {
 #[expect(missing_debug_implementations, reason = "it holds a closure")]
 pub struct AgentSocket {
     ports: Arc<AgentSocketPorts>,
+    polls: Polls,
 }
 
 impl AgentSocket {
     /// Made of its ports.
     pub fn new(ports: AgentSocketPorts) -> Self {
-        Self { ports: Arc::new(ports) }
+        Self { ports: Arc::new(ports), polls: Polls::default() }
     }
 
     /// Mounts the route `/ws/agent`, beneath whatever scope `config` is of.
@@ -59,6 +62,21 @@ impl AgentSocket {
             async move { socket.connect(request, body).await }
         };
         config.route("/ws/agent", web::get().to(connect));
+    }
+
+    /// Takes a request of an agent that polls, whose token was proved, and answers it: a
+    /// `PollRequest` of the protocol as JSON, and a `PollAnswer`.
+    ///
+    /// # Errors
+    /// [`PollRefusal`]; the connection is over then.
+    pub async fn poll(
+        &self,
+        agent_id: AgentId,
+        peer_address: Option<String>,
+        request: Value,
+    ) -> Result<Value, PollRefusal> {
+        let answer = self.polls.exchange(&self.ports, agent_id, peer_address, request).await?;
+        serde_json::to_value(answer).map_err(|error| PollRefusal::unwritable(&error))
     }
 
     async fn connect(&self, request: HttpRequest, body: web::Payload) -> HttpResponse {
@@ -90,10 +108,11 @@ impl AgentSocket {
             .aggregate_continuations()
             .max_continuation_size(MAX_FRAME_BYTES);
         let connection_id = ConnectionId::new(&*self.ports.clock, &*self.ports.entropy);
+        let outgoing = Outgoing::Socket(outgoing);
         let peer = (self.ports.peer_address)(&request);
         let session =
             Session::new(Arc::clone(&self.ports), agent_id, connection_id, outgoing, peer);
-        actix_web::rt::spawn(session.run(incoming));
+        actix_web::rt::spawn(session.run(arrivals(incoming)));
         response
     }
 

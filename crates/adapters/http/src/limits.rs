@@ -23,16 +23,16 @@ impl<'a> Counter<'a> {
         Self { request, state }
     }
 
-    /// By who asks: a key by its customer's plan, everybody else by the installation's.
+    /// By who asks: a key by its customer's plan, a person by the installation's. An agent is not
+    /// counted: what it asks costs no more than what it says over a WebSocket, and it must not be
+    /// late with results.
     pub(crate) async fn principal(&self, principal: &Principal) -> Result<(), Problem> {
         let (who, plan) = match principal {
             Principal::User { user_id, .. } => {
                 (format!("user/{user_id}"), self.state.default_plan())
             }
             Principal::ApiKey { key_id, plan, .. } => (format!("key/{key_id}"), *plan),
-            Principal::Agent { agent_id, .. } => {
-                (format!("agent/{agent_id}"), self.state.default_plan())
-            }
+            Principal::Agent { .. } => return Ok(()),
         };
         self.count(&who, Kind::General, plan).await
     }

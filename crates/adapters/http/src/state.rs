@@ -1,19 +1,21 @@
 //! What handlers work with.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use muster_agents::{AgentTokens, Agents, Enrolment};
 use muster_audit::Audit;
-use muster_commands::Commands;
 use muster_commands::runs::Runs;
 use muster_commands::schedules::Schedules;
+use muster_commands::{Commands, Leases};
 use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_identity::Identity;
 use muster_kernel::events::EventBus;
 use muster_kernel::limits::RateLimiter;
-use muster_kernel::{Plan, Timestamp};
+use muster_kernel::{AgentId, Plan, ProblemCode, Timestamp};
 use muster_settings::{Key, Settings};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 /// The use cases, as the server wired them.
@@ -31,6 +33,8 @@ pub struct AppState {
     pub runs: Runs,
     pub bus: Arc<dyn EventBus>,
     pub schedules: Schedules,
+    pub leases: Leases,
+    pub polls: Arc<dyn AgentPolls>,
     pub settings: Arc<Settings>,
     pub audit: Audit,
     pub limiter: Arc<dyn RateLimiter>,
@@ -49,6 +53,21 @@ impl AppState {
     pub(crate) fn default_plan(&self) -> Plan {
         Plan::parse(&self.settings.text(Key::DefaultPlan)).unwrap_or_default()
     }
+}
+
+/// An answer to a polled connection, or what to tell the agent instead.
+pub type Exchanged = Pin<Box<dyn Future<Output = Result<Value, (ProblemCode, String)>>>>;
+
+/// Agents whose connection is a row of requests: whoever speaks their protocol.
+pub trait AgentPolls: Send + Sync + std::fmt::Debug {
+    /// Takes what a request of the agent brings, and answers with what there is for it; the error
+    /// says what to tell the agent, whose connection is over then.
+    fn exchange(
+        &self,
+        agent_id: AgentId,
+        peer_address: Option<String>,
+        request: Value,
+    ) -> Exchanged;
 }
 
 /// How this installation is reached.

@@ -244,6 +244,11 @@ pub trait Presence: Send + Sync + std::fmt::Debug {
     /// Ends the agent's connection, if it has one.
     fn disconnect(&self, id: AgentId);
 
+    /// Notes that the agent said something in a request of its own, with its load and from which
+    /// address. One that has no live connection counts as connected until it has said nothing for
+    /// a minute; answers whether it has one.
+    fn heard(&self, id: AgentId, metrics: Option<Metrics>, peer_address: Option<String>) -> bool;
+
     /// Asks the agent for fresh information and returns when it has come and is kept.
     async fn refresh(&self, id: AgentId) -> Result<(), RefreshError>;
 }

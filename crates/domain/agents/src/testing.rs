@@ -21,7 +21,7 @@ pub use contract::{Subject, candidate, contract};
 
 use crate::{
     Admission, Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
-    AgentStatus, AgentTokens, Connection, Enrol, EnrolCandidate, EnrolError, Presence,
+    AgentStatus, AgentTokens, Connection, Enrol, EnrolCandidate, EnrolError, Metrics, Presence,
     RefreshError, Registration, SelectedAgent, StatusCounts, SystemInfo,
 };
 
@@ -274,6 +274,16 @@ impl Presence for FakePresence {
 
     fn disconnect(&self, id: AgentId) {
         self.0.lock().remove(&id);
+    }
+
+    fn heard(&self, id: AgentId, metrics: Option<Metrics>, _: Option<String>) -> bool {
+        let mut connections = self.0.lock();
+        let connection = connections.get_mut(&id);
+        if let Some(connection) = connection {
+            connection.metrics = metrics.or(connection.metrics);
+            return true;
+        }
+        false
     }
 
     async fn refresh(&self, id: AgentId) -> Result<(), RefreshError> {

@@ -10,7 +10,7 @@ use crate::ports::{
     AgentChange, AgentFilter, AgentRepository, Connection, Presence, RefreshError, StatusCounts,
 };
 use crate::registration::{InvalidRegistration, hostname};
-use crate::{Agent, AgentStatus};
+use crate::{Agent, AgentStatus, Metrics};
 
 /// Why something could not be done with an agent.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +137,20 @@ impl Agents {
         }
         self.presence.disconnect(id);
         Ok(())
+    }
+
+    /// Notes that the agent that asks is alive, and its load; answers whether it has a live
+    /// connection beside its requests.
+    ///
+    /// # Errors
+    /// [`Denied::Forbidden`] when it is no agent.
+    pub fn heartbeat(
+        &self,
+        permit: &Permit<act::ReportAsAgent>,
+        metrics: Option<Metrics>,
+    ) -> Result<bool, Denied> {
+        let address = permit.author().address.map(|address| address.to_string());
+        Ok(self.presence.heard(permit.agent()?, metrics, address))
     }
 
     /// Asks the agent what kind of machine it is, waits for the answer and shows it.

@@ -6,8 +6,9 @@
 //! carries commands to connected agents; the [`CommandFeed`] tells listeners what was committed.
 //!
 //! [`Commands`] is what people do with commands, [`AgentChannel`] what an agent's connection does,
-//! [`Payloads`] what it hands over beside the command, [`Sweep`] what time does. [`runs`] are one
-//! order to many machines, [`schedules`] come due by themselves.
+//! [`Payloads`] what it hands over beside the command, [`Leases`] what agents do that ask in plain
+//! requests, [`Sweep`] what time does. [`runs`] are one order to many machines, [`schedules`] come
+//! due by themselves.
 //!
 //! To add something that can happen to a command: give it an [`Event`], decide about it in
 //! `apply`, and let the property tests there tell whether that holds.
@@ -16,6 +17,7 @@
 mod channel;
 mod command;
 mod event;
+mod leases;
 mod payload;
 mod ports;
 mod reconcile;
@@ -34,6 +36,7 @@ pub use command::{
     Command, End, Failure, Outcome, OutputBytes, OutputStream, Requester, State, Status,
 };
 pub use event::{Append, Event, INTERRUPTED, Report};
+pub use leases::{LeaseError, Leased, Leases, Said};
 pub use payload::{MAX_SCRIPT_BYTES, Payload, PayloadError, Payloads};
 pub use ports::{
     CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention, Courier,

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::{Act, Actor, Author, Denied, Principal, TenantScope, authorise};
-use crate::{CustomerId, SessionId, UserId};
+use crate::{AgentId, CustomerId, SessionId, UserId};
 
 /// The proof that somebody may do `A`, and in which scope. Only [`Permit::ask`] makes one, and
 /// every use case takes one, so what was not authorised does not compile.
@@ -55,6 +55,17 @@ impl<A: Act> Permit<A> {
         match &self.principal {
             Principal::User { user_id, session_id, .. } => Ok((*user_id, *session_id)),
             Principal::ApiKey { .. } | Principal::Agent { .. } => Err(Denied::Forbidden),
+        }
+    }
+
+    /// The agent that asks.
+    ///
+    /// # Errors
+    /// [`Denied::Forbidden`] when it is none.
+    pub const fn agent(&self) -> Result<AgentId, Denied> {
+        match &self.principal {
+            Principal::Agent { agent_id, .. } => Ok(*agent_id),
+            Principal::User { .. } | Principal::ApiKey { .. } => Err(Denied::Forbidden),
         }
     }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use muster_agent_socket::Connections;
 use muster_commands::runs::{Boards, Runs, RunsPorts};
 use muster_commands::{
-    AgentChannel, CommandFeed, Commands, CommandsPorts, Limits, Payloads, Retention, ScriptTexts,
-    Sweep,
+    AgentChannel, CommandFeed, Commands, CommandsPorts, Leases, Limits, Payloads, Retention,
+    ScriptTexts, Sweep,
 };
 use muster_kernel::events::EventBus;
 use muster_kernel::{Entropy, StorageError, VersionId};
@@ -28,10 +28,11 @@ pub(super) struct Work {
     pub(super) payloads: Payloads,
     pub(super) sweep: Sweep,
     pub(super) retention: Retention,
+    pub(super) leases: Leases,
 }
 
 impl Work {
-    pub(super) fn new(base: &Base, limits: Limits) -> Self {
+    pub(super) fn new(base: &Base, limits: Limits, output_limit: usize) -> Self {
         let Base { database, vault, clock, entropy, .. } = base;
         let customers = Arc::new(SeaCustomers::new(database.clone()));
         let agents = Arc::new(SeaAgents::new(database.clone()));
@@ -39,7 +40,7 @@ impl Work {
         let bus: Arc<dyn EventBus> = Arc::new(LocalEvents::new(epoch(&**entropy)));
         let boards = Arc::new(Boards::new(Arc::new(LocalFeed::default()), bus.clone()));
         let feed: Arc<dyn CommandFeed> = boards.clone();
-        let connections = Connections::new(clock.clone());
+        let connections = Connections::new(clock.clone(), entropy.clone());
         let courier = Arc::new(connections.clone());
         let channel =
             AgentChannel::new(ledger.clone(), ledger.clone(), feed.clone(), clock.clone());
@@ -70,6 +71,7 @@ impl Work {
             channel.clone(),
             limits,
         );
+        let payloads = Payloads::new(Arc::new(NoTexts), vault.clone());
         Self {
             agents,
             customers,
@@ -77,7 +79,14 @@ impl Work {
             runs,
             bus,
             connections,
-            payloads: Payloads::new(Arc::new(NoTexts), vault.clone()),
+            leases: Leases::new(
+                channel.clone(),
+                ledger.clone(),
+                payloads.clone(),
+                clock.clone(),
+                output_limit,
+            ),
+            payloads,
             sweep: Sweep::new(channel.clone(), ledger.clone(), clock.clone()),
             retention: Retention::new(ledger, clock.clone()),
             channel,

@@ -6,8 +6,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_ws::{AggregatedMessage, AggregatedMessageStream};
-use bytes::Bytes;
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
@@ -22,7 +20,7 @@ use muster_protocol::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{End, SEND_PATIENCE};
+use super::{Arrivals, End, Incoming, Outgoing};
 use crate::AgentSocketPorts;
 use crate::connections::{CloseReason, Instruct, Link};
 use crate::streams::{Streams, WINDOW};
@@ -59,7 +57,7 @@ type Settled = (Then, Result<Option<Recorded>, StorageError>);
 pub(super) struct Live {
     ports: Arc<AgentSocketPorts>,
     agent_id: AgentId,
-    outgoing: actix_ws::Session,
+    outgoing: Outgoing,
     link: Arc<Link>,
     nonce: String,
     sequence: u64,
@@ -77,7 +75,7 @@ impl Live {
     pub(super) fn new(
         ports: Arc<AgentSocketPorts>,
         agent_id: AgentId,
-        outgoing: actix_ws::Session,
+        outgoing: Outgoing,
         link: Arc<Link>,
         nonce: String,
     ) -> Self {
@@ -135,7 +133,7 @@ impl Live {
     /// Serves the connection until it ends.
     pub(super) async fn run(
         &mut self,
-        incoming: &mut AggregatedMessageStream,
+        arrivals: &mut Arrivals,
         mut instructions: mpsc::UnboundedReceiver<Instruct>,
     ) -> End {
         let mut last_frame = Instant::now();
@@ -144,11 +142,11 @@ impl Live {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
-                message = incoming.next(), if self.recordings.len() < MAX_RECORDINGS => {
+                arrival = arrivals.next(), if self.recordings.len() < MAX_RECORDINGS => {
                     last_frame = Instant::now();
-                    match message {
-                        Some(Ok(message)) => self.hear(message).await,
-                        Some(Err(error)) => Err(End::of(&error)),
+                    match arrival {
+                        Some(Ok(arrival)) => self.hear(arrival).await,
+                        Some(Err(end)) => Err(end),
                         None => Err(End::Gone),
                     }
                 }
@@ -184,20 +182,13 @@ impl Live {
         }
     }
 
-    async fn hear(&mut self, message: AggregatedMessage) -> Result<(), End> {
+    async fn hear(&mut self, arrival: Incoming) -> Result<(), End> {
         self.ports.connections.saw(self.agent_id, &self.link);
-        match message {
-            AggregatedMessage::Text(text) => match serde_json::from_str(&text) {
-                Ok(message) => self.take_in(message).await,
-                Err(error) => Err(End::Malformed(error.to_string())),
-            },
-            AggregatedMessage::Binary(bytes) => self.take_in_output(bytes),
-            AggregatedMessage::Ping(payload) => {
-                let pong = self.outgoing.pong(&payload);
-                within_patience(pong).await
-            }
-            AggregatedMessage::Pong(_) => Ok(()),
-            AggregatedMessage::Close(_) => Err(End::Closed),
+        match arrival {
+            Incoming::Message(message) => self.take_in(message).await,
+            Incoming::Frame(frame) => self.take_in_output(frame),
+            Incoming::Ping(payload) => self.outgoing.pong(&payload).await,
+            Incoming::Alive => Ok(()),
         }
     }
 
@@ -244,8 +235,7 @@ impl Live {
         Ok(())
     }
 
-    fn take_in_output(&mut self, frame: Bytes) -> Result<(), End> {
-        let frame = StreamFrame::decode(frame).map_err(|e| End::Malformed(e.to_string()))?;
+    fn take_in_output(&mut self, frame: StreamFrame) -> Result<(), End> {
         let (stream_id, bytes) = (frame.stream_id, frame.bytes.len());
         // What still comes for a command that has ended is of no use to anybody.
         let Some(received) = self.streams.receive(stream_id, bytes) else { return Ok(()) };
@@ -358,28 +348,11 @@ impl Live {
     }
 
     async fn say(&mut self, message: &ServerMessage) -> Result<(), End> {
-        let Ok(text) = serde_json::to_string(message) else {
-            return Err(End::Violation("a message could not be written"));
-        };
-        within_patience(self.outgoing.text(text)).await
-    }
-
-    async fn write(&mut self, frame: &StreamFrame) -> Result<(), End> {
-        within_patience(self.outgoing.binary(frame.encode())).await
+        self.outgoing.say(message).await
     }
 
     async fn ping(&mut self) -> Result<(), End> {
-        within_patience(self.outgoing.ping(b"")).await?;
+        self.outgoing.ping().await?;
         self.send_again().await
-    }
-}
-
-/// A peer that takes nothing for too long is as good as gone.
-async fn within_patience(
-    sending: impl Future<Output = Result<(), actix_ws::Closed>>,
-) -> Result<(), End> {
-    match tokio::time::timeout(SEND_PATIENCE, sending).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(End::Gone),
     }
 }

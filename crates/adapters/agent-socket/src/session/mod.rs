@@ -1,11 +1,12 @@
 //! One connection of the protocol `muster.v1`, from its hello to its end.
 
 mod live;
+mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, ProtocolError};
+use actix_ws::CloseCode;
 use futures_util::StreamExt;
 use muster_kernel::{AgentId, ConnectionId, StorageError};
 use muster_protocol::{AgentMessage, Hello};
@@ -15,11 +16,10 @@ use crate::AgentSocketPorts;
 use crate::connections::{CloseReason, Link};
 use crate::translate;
 use live::Live;
+pub(crate) use transport::{Arrivals, Incoming, Outgoing, arrivals, letters};
 
 /// How long a peer may take to say hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a peer may take to make room for a frame.
-pub(crate) const SEND_PATIENCE: Duration = Duration::from_secs(10);
 /// How far an agent's clock may be off before the log says so.
 const CLOCK_TOLERANCE: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
 
@@ -51,14 +51,6 @@ impl From<StorageError> for End {
 }
 
 impl End {
-    fn of(error: &ProtocolError) -> Self {
-        match error {
-            ProtocolError::Overflow => Self::TooLarge,
-            ProtocolError::Io(_) => Self::Gone,
-            other => Self::Malformed(other.to_string()),
-        }
-    }
-
     /// What the peer is told, if it can still be told anything.
     fn close_reason(&self) -> Option<actix_ws::CloseReason> {
         let (code, description) = match self {
@@ -111,7 +103,7 @@ pub(crate) struct Session {
     ports: Arc<AgentSocketPorts>,
     agent_id: AgentId,
     connection_id: ConnectionId,
-    outgoing: actix_ws::Session,
+    outgoing: Outgoing,
     peer_address: Option<String>,
 }
 
@@ -120,28 +112,25 @@ impl Session {
         ports: Arc<AgentSocketPorts>,
         agent_id: AgentId,
         connection_id: ConnectionId,
-        outgoing: actix_ws::Session,
+        outgoing: Outgoing,
         peer_address: Option<String>,
     ) -> Self {
         Self { ports, agent_id, connection_id, outgoing, peer_address }
     }
 
-    pub(crate) async fn run(self, mut incoming: AggregatedMessageStream) {
-        let Self { ports, agent_id, connection_id, outgoing, .. } = &self;
-        let end = match tokio::time::timeout(HELLO_PATIENCE, hello(&mut incoming)).await {
-            Ok(Ok(hello)) => self.welcome(hello, &mut incoming).await,
+    pub(crate) async fn run(self, mut arrivals: Arrivals) {
+        let Self { ports, agent_id, connection_id, .. } = &self;
+        let end = match tokio::time::timeout(HELLO_PATIENCE, hello(&mut arrivals)).await {
+            Ok(Ok(hello)) => self.welcome(hello, &mut arrivals).await,
             Ok(Err(end)) => end,
             Err(_) => End::TimedOut,
         };
         ports.connections.leave(*agent_id, *connection_id);
         end.log(*agent_id);
-        if let Some(reason) = end.close_reason() {
-            let close = outgoing.clone().close(Some(reason));
-            let _ = tokio::time::timeout(SEND_PATIENCE, close).await;
-        }
+        self.outgoing.close(&end).await;
     }
 
-    async fn welcome(&self, hello: Hello, incoming: &mut AggregatedMessageStream) -> End {
+    async fn welcome(&self, hello: Hello, arrivals: &mut Arrivals) -> End {
         let Self { ports, agent_id, connection_id, outgoing, peer_address } = self;
         let now = ports.clock.now();
         if (hello.agent_time - now).abs() > CLOCK_TOLERANCE {
@@ -157,7 +146,7 @@ impl Session {
             Err(error) => return error.into(),
         }
         let (sender, instructions) = mpsc::unbounded_channel();
-        let link = Arc::new(Link::new(*connection_id, now, peer_address.clone(), sender));
+        let link = Arc::new(Link::new(*connection_id, now, peer_address.clone(), Some(sender)));
         // Entered before the archive is asked: a command given in between comes both ways, and
         // the second of them is dropped. The other way round it would come by neither.
         ports.connections.enter(*agent_id, Arc::clone(&link));
@@ -172,7 +161,7 @@ impl Session {
         );
         let mut live = Live::new(Arc::clone(ports), *agent_id, outgoing.clone(), link, hello.nonce);
         let end = match live.begin(opening).await {
-            Ok(()) => live.run(incoming, instructions).await,
+            Ok(()) => live.run(arrivals, instructions).await,
             Err(end) => end,
         };
         live.settle_behind();
@@ -180,17 +169,11 @@ impl Session {
     }
 }
 
-async fn hello(incoming: &mut AggregatedMessageStream) -> Result<Hello, End> {
-    let Some(message) = incoming.next().await else { return Err(End::Closed) };
-    match message.map_err(|error| End::of(&error))? {
-        AggregatedMessage::Text(text) => match serde_json::from_str(&text) {
-            Ok(AgentMessage::Hello(hello)) => Ok(hello),
-            Ok(_) => Err(End::Violation("the first message is hello")),
-            Err(error) => Err(End::Malformed(error.to_string())),
-        },
-        AggregatedMessage::Close(_) => Err(End::Closed),
-        AggregatedMessage::Binary(_) | AggregatedMessage::Ping(_) | AggregatedMessage::Pong(_) => {
-            Err(End::Violation("the first message is hello"))
-        }
+async fn hello(arrivals: &mut Arrivals) -> Result<Hello, End> {
+    match arrivals.next().await {
+        Some(Ok(Incoming::Message(AgentMessage::Hello(hello)))) => Ok(hello),
+        Some(Ok(_)) => Err(End::Violation("the first message is hello")),
+        Some(Err(end)) => Err(end),
+        None => Err(End::Closed),
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Problem;
 
-/// The largest body that any route takes, in bytes.
+/// The largest body that a route takes unless it says otherwise, in bytes.
 const MAX_BODY: usize = 256 * 1024;
 /// How long a body may take to arrive.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
@@ -73,8 +73,17 @@ impl<T: DeserializeOwned> Json<T> {
         self.body().await
     }
 
+    /// Reads it where the route takes up to `most` bytes.
+    pub(crate) async fn value_of(self, most: usize) -> Result<T, Problem> {
+        Ok(self.body_of(most).await?.value)
+    }
+
     /// Reads it, and by what to recognise it.
     pub(crate) async fn body(self) -> Result<Body<T>, Problem> {
+        self.body_of(MAX_BODY).await
+    }
+
+    async fn body_of(self, most: usize) -> Result<Body<T>, Problem> {
         if !self.right_kind {
             let detail = "send the body as JSON, with Content-Type: application/json";
             return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail));
@@ -82,7 +91,7 @@ impl<T: DeserializeOwned> Json<T> {
         let Ok(payload) = self.payload else {
             return Err(Problem::new(ProblemCode::Malformed, "a body is expected"));
         };
-        let bytes = tokio::time::timeout(ARRIVES_WITHIN, collect(payload)).await;
+        let bytes = tokio::time::timeout(ARRIVES_WITHIN, collect(payload, most)).await;
         let bytes = bytes.unwrap_or_else(|_| {
             let detail = "the body took too long to arrive; send it faster";
             Err(Problem::new(ProblemCode::RequestTimeout, detail))
@@ -100,14 +109,14 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-async fn collect(mut payload: web::Payload) -> Result<web::BytesMut, Problem> {
+async fn collect(mut payload: web::Payload, most: usize) -> Result<web::BytesMut, Problem> {
     let mut body = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let broken = |_| Problem::new(ProblemCode::Malformed, "the body broke off");
         let chunk = chunk.map_err(broken)?;
         // Before it is allocated for: a body may claim any length.
-        if body.len() + chunk.len() > MAX_BODY {
-            let detail = "a body may have at most 262144 bytes";
+        if body.len() + chunk.len() > most {
+            let detail = format!("a body may have at most {most} bytes here");
             return Err(Problem::new(ProblemCode::TooLarge, detail));
         }
         body.extend_from_slice(&chunk);

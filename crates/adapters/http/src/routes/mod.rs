@@ -13,6 +13,7 @@ mod events;
 mod oidc;
 mod own_customer;
 mod register;
+mod reports;
 mod runs;
 mod schedules;
 mod sessions;
@@ -97,6 +98,9 @@ routes! {
     }
     "/agents/register" { post => register::register }
     "/agent/register" { post => register::register }
+    "/agent/heartbeat" { get => reports::alive, post => reports::heartbeat }
+    "/agent/actions/{command_id}/result" { post => reports::result }
+    "/agents/{id}/heartbeat" { post => reports::own_heartbeat }
     "/agents/online" { get => agents::online }
     "/agents/connected" { get => agents::online }
     "/agents/offline" { get => agents::offline }
@@ -207,6 +211,7 @@ const ALIASES: &[(&str, &str)] = &[
         enrollment_tokens::list, enrollment_tokens::create, enrollment_tokens::read,
         enrollment_tokens::revoke,
         register::register,
+        reports::alive, reports::heartbeat, reports::own_heartbeat, reports::result,
         agents::list, agents::online, agents::offline, agents::status, agents::read,
         agents::update, agents::delete, agents::refresh,
         commands::give::run, commands::give::queue, commands::give::action,

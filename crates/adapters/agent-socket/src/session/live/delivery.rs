@@ -109,7 +109,7 @@ impl Live {
         for chunk in text.chunks(MAX_CHUNK_BYTES) {
             let bytes = Bytes::copy_from_slice(chunk);
             let frame = StreamFrame { kind: StreamKind::File, stream_id, offset, bytes };
-            self.write(&frame).await?;
+            self.outgoing.write(frame).await?;
             offset += u64::try_from(chunk.len()).unwrap_or(0);
         }
         Ok(())

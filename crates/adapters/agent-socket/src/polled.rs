@@ -1,0 +1,206 @@
+//! Connections of agents whose network lets no WebSocket through: the same sessions, fed and
+//! emptied by requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use muster_kernel::{AgentId, ConnectionId, ProblemCode};
+use muster_protocol::{
+    MAX_POLL_BYTES, MAX_WAIT_SECONDS, PollAnswer, PollRequest, Polled, ServerMessage,
+};
+use serde_json::Value;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::{Instant, timeout_at};
+
+use crate::AgentSocketPorts;
+use crate::session::{Incoming, Outgoing, Session, letters};
+
+/// How many frames wait in either direction before their sender waits.
+const QUEUE: usize = 16;
+
+/// Why a request of a polled connection is not answered. The connection is over then, and the
+/// agent says hello anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollRefusal {
+    /// What went wrong.
+    pub code: ProblemCode,
+    /// What to do about it.
+    pub detail: String,
+}
+
+impl PollRefusal {
+    fn over() -> Self {
+        let detail = "there is no such connection any more; open one with a hello";
+        Self { code: ProblemCode::WrongState, detail: detail.into() }
+    }
+
+    pub(crate) fn unwritable(error: &serde_json::Error) -> Self {
+        tracing::error!(error.cause = %error, "an answer could not be written");
+        Self { code: ProblemCode::Internal, detail: "the answer could not be written".into() }
+    }
+
+    fn malformed(error: &serde_json::Error) -> Self {
+        let detail = format!("the request can't be read: {error}");
+        Self { code: ProblemCode::Malformed, detail }
+    }
+}
+
+/// A direction of a connection: how many frames went through it, and its end in requests.
+type Direction<T> = Mutex<(u64, T)>;
+
+/// One polled connection.
+struct Mailbox {
+    connection_id: ConnectionId,
+    /// From the agent; `None` when the agent has closed it.
+    incoming: Direction<Option<mpsc::Sender<Incoming>>>,
+    outgoing: Direction<mpsc::Receiver<Polled<ServerMessage>>>,
+}
+
+/// The polled connections of this process; cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Polls {
+    mailboxes: Arc<DashMap<AgentId, Arc<Mailbox>>>,
+}
+
+impl Polls {
+    /// Takes what a request of the agent brings, and answers with what there is for it.
+    pub(crate) async fn exchange(
+        &self,
+        ports: &Arc<AgentSocketPorts>,
+        agent_id: AgentId,
+        peer_address: Option<String>,
+        request: Value,
+    ) -> Result<PollAnswer, PollRefusal> {
+        let request: PollRequest =
+            serde_json::from_value(request).map_err(|error| PollRefusal::malformed(&error))?;
+        let mailbox = match request.connection_id {
+            None => self.open(ports, agent_id, peer_address),
+            Some(id) => self.find(agent_id, ConnectionId::from_uuid(id))?,
+        };
+        let answer = mailbox.serve(request).await;
+        if answer.is_err() {
+            self.forget(agent_id, mailbox.connection_id);
+        }
+        answer
+    }
+
+    fn find(&self, agent_id: AgentId, id: ConnectionId) -> Result<Arc<Mailbox>, PollRefusal> {
+        let mailbox = self.mailboxes.get(&agent_id).map(|mailbox| Arc::clone(&mailbox));
+        mailbox.filter(|mailbox| mailbox.connection_id == id).ok_or_else(PollRefusal::over)
+    }
+
+    fn forget(&self, agent_id: AgentId, id: ConnectionId) {
+        self.mailboxes.remove_if(&agent_id, |_, mailbox| mailbox.connection_id == id);
+    }
+
+    /// Begins a session; one that is polled no more ends as a silent WebSocket does.
+    fn open(
+        &self,
+        ports: &Arc<AgentSocketPorts>,
+        agent_id: AgentId,
+        peer_address: Option<String>,
+    ) -> Arc<Mailbox> {
+        let connection_id = ConnectionId::new(&*ports.clock, &*ports.entropy);
+        let (to_session, requests) = mpsc::channel(QUEUE);
+        let (to_agent, answers) = mpsc::channel(QUEUE);
+        let mailbox = Arc::new(Mailbox {
+            connection_id,
+            incoming: Mutex::new((0, Some(to_session))),
+            outgoing: Mutex::new((0, answers)),
+        });
+        self.mailboxes.insert(agent_id, Arc::clone(&mailbox));
+        let outgoing = Outgoing::Polled(to_agent);
+        let session =
+            Session::new(Arc::clone(ports), agent_id, connection_id, outgoing, peer_address);
+        let polls = self.clone();
+        actix_web::rt::spawn(async move {
+            session.run(letters(requests)).await;
+            polls.forget(agent_id, connection_id);
+        });
+        mailbox
+    }
+}
+
+impl Mailbox {
+    async fn serve(&self, request: PollRequest) -> Result<PollAnswer, PollRefusal> {
+        let PollRequest { sent, messages, received, wait, close, .. } = request;
+        let bringing = self.bring(sent, messages, close);
+        let Some(seconds) = wait else {
+            bringing.await?;
+            return Ok(self.answer(Vec::new()));
+        };
+        let wait = Duration::from_secs(seconds.min(MAX_WAIT_SECONDS));
+        // Together: a session may have to be rid of something before it takes more.
+        let (brought, collected) = tokio::join!(bringing, self.collect(received, wait));
+        brought?;
+        Ok(self.answer(collected?))
+    }
+
+    fn answer(&self, messages: Vec<Polled<ServerMessage>>) -> PollAnswer {
+        PollAnswer { connection_id: self.connection_id.as_uuid(), messages }
+    }
+
+    /// Hands what the agent says to the session.
+    async fn bring(
+        &self,
+        sent: u64,
+        messages: Vec<Polled<muster_protocol::AgentMessage>>,
+        close: bool,
+    ) -> Result<(), PollRefusal> {
+        let mut incoming = self.incoming.lock().await;
+        let (count, session) = &mut *incoming;
+        if !messages.is_empty() && sent != *count {
+            return Err(PollRefusal::over());
+        }
+        let open = session.as_ref().ok_or_else(PollRefusal::over)?;
+        let signs = messages.is_empty().then_some(Incoming::Alive);
+        for message in messages.into_iter().map(Incoming::from).chain(signs) {
+            *count += u64::from(!matches!(message, Incoming::Alive));
+            open.send(message).await.map_err(|_| PollRefusal::over())?;
+        }
+        if close {
+            *session = None;
+        }
+        Ok(())
+    }
+
+    /// Waits for something to say, then takes what there is, up to the size of an answer.
+    async fn collect(
+        &self,
+        received: u64,
+        wait: Duration,
+    ) -> Result<Vec<Polled<ServerMessage>>, PollRefusal> {
+        let deadline = Instant::now() + wait;
+        let Ok(mut outgoing) = timeout_at(deadline, self.outgoing.lock()).await else {
+            return Ok(Vec::new());
+        };
+        let (count, answers) = &mut *outgoing;
+        if received != *count {
+            return Err(PollRefusal::over());
+        }
+        let mut collected = match timeout_at(deadline, answers.recv()).await {
+            Ok(Some(first)) => vec![first],
+            Ok(None) => return Err(PollRefusal::over()),
+            Err(_) => return Ok(Vec::new()),
+        };
+        let mut size = collected.iter().map(size_of_polled).sum::<usize>();
+        while size < MAX_POLL_BYTES / 2
+            && let Ok(next) = answers.try_recv()
+        {
+            size += size_of_polled(&next);
+            collected.push(next);
+        }
+        *count += u64::try_from(collected.len()).unwrap_or(0);
+        Ok(collected)
+    }
+}
+
+/// About how many bytes it takes in an answer.
+fn size_of_polled(polled: &Polled<ServerMessage>) -> usize {
+    match polled {
+        Polled::Frame(frame) => frame.bytes.len() * 4 / 3 + 128,
+        Polled::Message(ServerMessage::Signed(signed)) => signed.payload.len() * 2 + 256,
+        Polled::Message(_) => 256,
+    }
+}
