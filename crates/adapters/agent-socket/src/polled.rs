@@ -204,3 +204,6 @@ fn size_of_polled(polled: &Polled<ServerMessage>) -> usize {
         Polled::Message(_) => 256,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,9 @@ use muster_commands::{
 use muster_kernel::{CommandId, Secret, Timestamp};
 use muster_protocol as wire;
 
+// What the server takes for a script has to be what an agent takes.
+const _: () = assert!(muster_commands::MAX_SCRIPT_BYTES == wire::MAX_SCRIPT_BYTES);
+
 /// The longest failure code and detail that are kept, in characters.
 const MAX_CODE: usize = 64;
 const MAX_DETAIL: usize = 2000;
