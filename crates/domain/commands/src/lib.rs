@@ -8,7 +8,7 @@
 //! [`Commands`] is what people do with commands, [`AgentChannel`] what an agent's connection does,
 //! [`Payloads`] what it hands over beside the command, [`Leases`] what agents do that ask in plain
 //! requests, [`Sweep`] what time does. [`runs`] are one order to many machines, [`schedules`] come
-//! due by themselves.
+//! due by themselves, and what is kept to be run again is in the [`library`].
 //!
 //! To add something that can happen to a command: give it an [`Event`], decide about it in
 //! `apply`, and let the property tests there tell whether that holds.
@@ -18,6 +18,7 @@ mod channel;
 mod command;
 mod event;
 mod leases;
+pub mod library;
 mod payload;
 mod ports;
 mod reconcile;

@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod contract;
+pub mod library;
 mod runs;
 pub mod schedules;
 
