@@ -21,6 +21,8 @@ mod m20261121_000015_installation;
 mod m20261121_000016_command_runs;
 mod m20261121_000017_runs;
 mod m20261121_000019_schedules;
+mod m20261121_000020_library;
+mod m20261121_000021_first_saved_commands;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -48,6 +50,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000016_command_runs::Migration),
             Box::new(m20261121_000017_runs::Migration),
             Box::new(m20261121_000019_schedules::Migration),
+            Box::new(m20261121_000020_library::Migration),
+            Box::new(m20261121_000021_first_saved_commands::Migration),
         ]
     }
 }

@@ -59,7 +59,7 @@ impl World {
         let another = Enrolled::register(&server.url(), &enrollment, "web-02").await;
         let agent = enrolled.agent_id.to_string();
         let mut world = Self { server, admin, acme, agent, everybody: Vec::new() };
-        let every = ["agents:read", "agents:write", "commands:run"];
+        let every = ["agents:read", "agents:write", "commands:run", "scripts:write"];
         let acme = world.acme.clone();
         let everybody = vec![
             ("any", world.admin.with_token("")),
@@ -167,6 +167,10 @@ impl World {
             path = path.replace("{id}", &agent);
         } else if is_about("/runs") {
             path = path.replace("{id}", &id(&self.admin.post("/runs", &self.run()).await));
+        } else if is_about("/commands/saved") {
+            path = path.replace("{id}", &self.kept("/commands/saved", unique).await);
+        } else if is_about("/scripts") {
+            path = path.replace("{id}", &self.kept("/scripts", unique).await);
         } else if is_about("/commands") {
             path = path.replace("{id}", &self.new_command().await);
         } else if is_about("/customers") {
@@ -191,7 +195,22 @@ impl World {
         if path.contains("{command_id}") {
             path = path.replace("{command_id}", &self.new_command().await);
         }
-        (path.replace("{key}", "registration_open"), self.body(row, unique).await)
+        let path = path.replace("{key}", "registration_open").replace("{version}", "1");
+        (path, self.body(row, unique).await)
+    }
+
+    /// Something in the library of Acme's.
+    async fn kept(&self, path: &str, name: &str) -> String {
+        id(&self.admin.post(path, &self.wish(path, name)).await)
+    }
+
+    /// Something for the library of Acme's.
+    fn wish(&self, path: &str, name: &str) -> Value {
+        let (text, shell) = match path {
+            "/scripts" => ("content", "script_type"),
+            _ => ("command", "shell_type"),
+        };
+        json!({ "name": name, "customer_id": self.acme, text: "id", shell: "sh" })
     }
 
     async fn new_agent(&self, name: &str) -> String {
@@ -242,6 +261,9 @@ impl World {
             ("POST", "/schedules") => self.schedule(),
             ("PUT", "/schedules/{id}") => json!({ "enabled": false }),
             (_, "/agent/actions/{command_id}/result") => json!({ "status": "completed" }),
+            ("POST", path @ ("/scripts" | "/commands/saved")) => self.wish(path, unique),
+            ("PUT", "/scripts/{id}" | "/commands/saved/{id}") => json!({ "description": unique }),
+            (_, path) if path.ends_with("restore") => json!({}),
             ("POST", path) if path.contains("command") && !path.ends_with("cancel") => command(),
             ("PUT", "/settings") => json!({ "registration_open": true }),
             ("POST", "/settings") => json!({ "key": "registration_open", "value": true }),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use muster_agents::{AgentTokens, Agents, Enrolment};
 use muster_audit::Audit;
+use muster_commands::library::{SavedCommands, Scripts};
 use muster_commands::runs::Runs;
 use muster_commands::schedules::Schedules;
 use muster_commands::{Commands, Leases};
@@ -35,6 +36,8 @@ pub struct AppState {
     pub schedules: Schedules,
     pub leases: Leases,
     pub polls: Arc<dyn AgentPolls>,
+    pub scripts: Scripts,
+    pub saved_commands: SavedCommands,
     pub settings: Arc<Settings>,
     pub audit: Audit,
     pub limiter: Arc<dyn RateLimiter>,

@@ -38,11 +38,12 @@ pub use command::{
 };
 pub use event::{Append, Event, INTERRUPTED, Report};
 pub use leases::{LeaseError, Leased, Leases, Said};
+pub use library::ScriptTexts;
 pub use payload::{MAX_SCRIPT_BYTES, Payload, PayloadError, Payloads};
 pub use ports::{
     CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention, Courier,
     DangerPolicies, Due, Effect, Entry, Heard, Notice, Once, OutputChunk, Recorded, Recording,
-    ScriptTexts, Submitted, Subscription,
+    Submitted, Subscription,
 };
 pub use reconcile::{Closing, Progress, Step, reconcile};
 pub use retention::Retention;

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use muster_kernel::{
     AgentId, Author, CommandId, CustomerId, DangerPolicy, Page, PageRequest, RunId, StorageError,
-    TenantScope, Timestamp, VersionId,
+    TenantScope, Timestamp,
 };
 use uuid::Uuid;
 
@@ -277,11 +277,4 @@ pub trait CommandRetention: Send + Sync + std::fmt::Debug {
 pub trait DangerPolicies: Send + Sync + std::fmt::Debug {
     /// What this customer asks; of one that is gone, the most.
     async fn danger_policy(&self, customer: CustomerId) -> Result<DangerPolicy, StorageError>;
-}
-
-/// The texts of scripts.
-#[async_trait]
-pub trait ScriptTexts: Send + Sync + std::fmt::Debug {
-    /// The text of a script as it was then; `None` when it is gone.
-    async fn text(&self, version: VersionId) -> Result<Option<Arc<str>>, StorageError>;
 }

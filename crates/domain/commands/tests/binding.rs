@@ -144,7 +144,7 @@ proptest! {
 
     #[test]
     fn a_number_reads_back_from_its_text_and_has_no_exponent(number in any::<f64>()) {
-        let kind = ParameterKind::Number { min: None, max: None, default: None };
+        let kind = ParameterKind::Number { min: None, max: None, integer: false, default: None };
         let parameters = [Parameter::new("n", kind)];
         let result = bound(ShellType::Sh, &parameters, &[("n", ParameterValue::Number(number))]);
         prop_assert_eq!(result.is_err(), number.is_nan() || number.abs() > 9_007_199_254_740_992.0);
@@ -179,7 +179,8 @@ fn a_value_of_100_kib_arrives_and_a_longer_one_is_refused() {
 #[test]
 fn everything_that_breaks_a_rule_is_told_at_once() {
     let required = Parameter { required: true, ..text("required") };
-    let number = ParameterKind::Number { min: Some(1.0), max: Some(9.0), default: None };
+    let number =
+        ParameterKind::Number { min: Some(1.0), max: Some(9.0), integer: false, default: None };
     let choices = vec!["a".to_owned()];
     let parameters = [
         required,
@@ -211,7 +212,7 @@ fn everything_that_breaks_a_rule_is_told_at_once() {
 #[test]
 fn arguments_keep_their_places_and_secrets_are_none() {
     let boolean = ParameterKind::Boolean { default: None };
-    let count = ParameterKind::Number { min: None, max: None, default: Some(10.0) };
+    let count = ParameterKind::Number { min: None, max: None, integer: true, default: Some(10.0) };
     let parameters = [
         text("path"),
         Parameter::secret("key"),

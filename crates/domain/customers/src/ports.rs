@@ -54,8 +54,9 @@ pub trait CustomerRepository: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Option<Customer>, CustomerWriteError>;
 
-    /// Removes the customer `id`, its keys, enrollment tokens and schedules; with `cascade` its agents as well,
-    /// else it is refused while it has any. Says whether there was one.
+    /// Removes the customer `id`, its keys, enrollment tokens and schedules and what it has in the
+    /// library; with `cascade` its agents as well, else it is refused while it has any. Says
+    /// whether there was one.
     async fn delete(
         &self,
         id: CustomerId,

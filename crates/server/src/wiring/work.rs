@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use muster_agent_socket::Connections;
 use muster_commands::runs::{Boards, Runs, RunsPorts};
 use muster_commands::{
-    AgentChannel, CommandFeed, Commands, CommandsPorts, Leases, Limits, Payloads, Retention,
-    ScriptTexts, Sweep,
+    AgentChannel, CommandFeed, Commands, CommandsPorts, Leases, Limits, Payloads, Retention, Sweep,
 };
+use muster_kernel::Entropy;
 use muster_kernel::events::EventBus;
-use muster_kernel::{Entropy, StorageError, VersionId};
 use muster_local_bus::{LocalEvents, LocalFeed};
-use muster_sea_orm::{SeaAgents, SeaCommands, SeaCustomers, SeaRuns};
+use muster_sea_orm::{SeaAgents, SeaCommands, SeaCustomers, SeaLibrary, SeaRuns};
 
 use super::Base;
 
 /// The use cases that have to do with running things, and what they share with others.
 pub(super) struct Work {
+    pub(super) shelf: Arc<SeaLibrary>,
     pub(super) agents: Arc<SeaAgents>,
     pub(super) customers: Arc<SeaCustomers>,
     pub(super) commands: Commands,
@@ -36,6 +35,7 @@ impl Work {
         let Base { database, vault, clock, entropy, .. } = base;
         let customers = Arc::new(SeaCustomers::new(database.clone()));
         let agents = Arc::new(SeaAgents::new(database.clone()));
+        let shelf = Arc::new(SeaLibrary::new(database.clone()));
         let ledger = Arc::new(SeaCommands::new(database.clone()));
         let bus: Arc<dyn EventBus> = Arc::new(LocalEvents::new(epoch(&**entropy)));
         let boards = Arc::new(Boards::new(Arc::new(LocalFeed::default()), bus.clone()));
@@ -71,8 +71,9 @@ impl Work {
             channel.clone(),
             limits,
         );
-        let payloads = Payloads::new(Arc::new(NoTexts), vault.clone());
+        let payloads = Payloads::new(shelf.clone(), vault.clone());
         Self {
+            shelf,
             agents,
             customers,
             commands,
@@ -99,15 +100,4 @@ fn epoch(entropy: &dyn Entropy) -> String {
     let mut bytes = [0_u8; 8];
     entropy.fill(&mut bytes);
     format!("{:016x}", u64::from_be_bytes(bytes))
-}
-
-/// Knows no text: stands in until there is a library of scripts.
-#[derive(Debug)]
-struct NoTexts;
-
-#[async_trait]
-impl ScriptTexts for NoTexts {
-    async fn text(&self, _: VersionId) -> Result<Option<Arc<str>>, StorageError> {
-        Ok(None)
-    }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Problem;
 
-/// The largest body that a route takes unless it says otherwise, in bytes.
+/// The largest body of a route that does not say otherwise, in bytes.
 const MAX_BODY: usize = 256 * 1024;
 /// How long a body may take to arrive.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
@@ -26,6 +26,7 @@ pub(crate) struct Json<T> {
     right_kind: bool,
     is_empty: bool,
     payload: Result<web::Payload, actix_web::Error>,
+    max_bytes: usize,
     value: PhantomData<T>,
 }
 
@@ -52,11 +53,17 @@ impl<T> FromRequest for Json<T> {
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let is_empty =
             length.is_none_or(|length| length == "0") && !headers.contains_key(TRANSFER_ENCODING);
-        ready(Ok(Self { right_kind, is_empty, payload, value: PhantomData }))
+        let max_bytes = MAX_BODY;
+        ready(Ok(Self { right_kind, is_empty, payload, max_bytes, value: PhantomData }))
     }
 }
 
 impl<T: DeserializeOwned> Json<T> {
+    /// The same, which may have so many bytes.
+    pub(crate) fn up_to(self, max_bytes: usize) -> Self {
+        Self { max_bytes, ..self }
+    }
+
     /// Reads it.
     pub(crate) async fn value(self) -> Result<T, Problem> {
         Ok(self.body().await?.value)
@@ -73,17 +80,8 @@ impl<T: DeserializeOwned> Json<T> {
         self.body().await
     }
 
-    /// Reads it where the route takes up to `most` bytes.
-    pub(crate) async fn value_of(self, most: usize) -> Result<T, Problem> {
-        Ok(self.body_of(most).await?.value)
-    }
-
     /// Reads it, and by what to recognise it.
     pub(crate) async fn body(self) -> Result<Body<T>, Problem> {
-        self.body_of(MAX_BODY).await
-    }
-
-    async fn body_of(self, most: usize) -> Result<Body<T>, Problem> {
         if !self.right_kind {
             let detail = "send the body as JSON, with Content-Type: application/json";
             return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail));
@@ -91,7 +89,7 @@ impl<T: DeserializeOwned> Json<T> {
         let Ok(payload) = self.payload else {
             return Err(Problem::new(ProblemCode::Malformed, "a body is expected"));
         };
-        let bytes = tokio::time::timeout(ARRIVES_WITHIN, collect(payload, most)).await;
+        let bytes = tokio::time::timeout(ARRIVES_WITHIN, collect(payload, self.max_bytes)).await;
         let bytes = bytes.unwrap_or_else(|_| {
             let detail = "the body took too long to arrive; send it faster";
             Err(Problem::new(ProblemCode::RequestTimeout, detail))
@@ -109,14 +107,23 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-async fn collect(mut payload: web::Payload, most: usize) -> Result<web::BytesMut, Problem> {
+/// Tells `null` from what was left out: a field that is there is `Some`, whatever it says.
+pub(crate) fn some<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+async fn collect(mut payload: web::Payload, max_bytes: usize) -> Result<web::BytesMut, Problem> {
     let mut body = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let broken = |_| Problem::new(ProblemCode::Malformed, "the body broke off");
         let chunk = chunk.map_err(broken)?;
         // Before it is allocated for: a body may claim any length.
-        if body.len() + chunk.len() > most {
-            let detail = format!("a body may have at most {most} bytes here");
+        if body.len() + chunk.len() > max_bytes {
+            let detail = format!("a body may have at most {max_bytes} bytes here");
             return Err(Problem::new(ProblemCode::TooLarge, detail));
         }
         body.extend_from_slice(&chunk);

@@ -1,4 +1,4 @@
-//! Ids in paths.
+//! Ids and versions in paths.
 
 use std::future::{Ready, ready};
 use std::str::FromStr;
@@ -30,5 +30,18 @@ impl<T: FromStr> FromRequest for Id<T> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Ok(Self(request.match_info().get("id").and_then(|text| text.parse().ok()))))
+    }
+}
+
+/// The number `{version}` in the path; `None` for what is none, which is no version either.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Number(pub(crate) Option<u32>);
+
+impl FromRequest for Number {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self(request.match_info().get("version").and_then(|text| text.parse().ok()))))
     }
 }

@@ -10,12 +10,15 @@ mod customers;
 mod described;
 mod enrollment_tokens;
 mod events;
+mod library;
 mod oidc;
 mod own_customer;
 mod register;
 mod reports;
 mod runs;
+mod saved_commands;
 mod schedules;
+mod scripts;
 mod sessions;
 mod settings;
 mod system;
@@ -92,6 +95,7 @@ routes! {
     "/customers/{id}/api-keys/{key_id}" { delete => api_keys::revoke }
     "/customer/profile" { get => own_customer::profile }
     "/customer/agents" { get => own_customer::agents }
+    "/customer/scripts" { get => own_customer::scripts }
     "/enrollment-tokens" { get => enrollment_tokens::list, post => enrollment_tokens::create }
     "/enrollment-tokens/{id}" {
         get => enrollment_tokens::read, delete => enrollment_tokens::revoke,
@@ -119,6 +123,19 @@ routes! {
     "/commands/agent/{id}/execute" { post => commands::give::run }
     "/commands/agent/{id}/execute/async" { post => commands::give::queue }
     "/commands/agent/{id}/result/{command_id}" { get => commands::read::one_of_agent }
+    "/commands/saved" { get => saved_commands::list, post => saved_commands::create }
+    "/commands/saved/{id}" {
+        get => saved_commands::read, put => saved_commands::update,
+        delete => saved_commands::delete,
+    }
+    "/commands/saved/{id}/versions" { get => saved_commands::versions }
+    "/commands/saved/{id}/versions/{version}" { get => saved_commands::version }
+    "/commands/saved/{id}/versions/{version}/restore" { post => saved_commands::restore }
+    "/scripts" { get => scripts::list, post => scripts::create }
+    "/scripts/{id}" { get => scripts::read, put => scripts::update, delete => scripts::delete }
+    "/scripts/{id}/versions" { get => scripts::versions }
+    "/scripts/{id}/versions/{version}" { get => scripts::version }
+    "/scripts/{id}/versions/{version}/restore" { post => scripts::restore }
     "/commands" { get => commands::read::list }
     "/commands/{id}" { get => commands::read::read }
     "/commands/{id}/output" { get => commands::output::output }
@@ -192,6 +209,7 @@ const ALIASES: &[(&str, &str)] = &[
         (name = "runs", description = "One order to many machines"),
         (name = "events", description = "What happens, live"),
         (name = "schedules", description = "What runs again and again"),
+        (name = "library", description = "Scripts and commands that are kept to be run again"),
         (name = "settings", description = "What an admin changes while everything runs"),
         (name = "audit", description = "Who did what to what, when, from where"),
         (name = "system", description = "How this installation is"),
@@ -205,7 +223,7 @@ const ALIASES: &[(&str, &str)] = &[
         users::list, users::pending, users::read, users::delete, users::set_customers,
         users::approve, users::reject, users::make_admin, users::remove_admin, users::set_role,
         customers::list, customers::create, customers::read, customers::update, customers::delete,
-        own_customer::profile, own_customer::agents,
+        own_customer::profile, own_customer::agents, own_customer::scripts,
         api_keys::list, api_keys::create, api_keys::revoke, api_keys::generate,
         api_keys::revoke_default, api_keys::info, api_keys::download,
         enrollment_tokens::list, enrollment_tokens::create, enrollment_tokens::read,
@@ -222,6 +240,11 @@ const ALIASES: &[(&str, &str)] = &[
         runs::change::pause, runs::change::resume, events::events,
         schedules::list, schedules::create, schedules::read, schedules::update, schedules::delete,
         schedules::history, schedules::run_now,
+        saved_commands::list, saved_commands::create, saved_commands::read,
+        saved_commands::update, saved_commands::delete, saved_commands::versions,
+        saved_commands::version, saved_commands::restore,
+        scripts::list, scripts::create, scripts::read, scripts::update, scripts::delete,
+        scripts::versions, scripts::version, scripts::restore,
         settings::list, settings::update, settings::update_one, settings::read, settings::reset,
         audit::list, audit::verify, audit::export,
         system::health,

@@ -6,7 +6,9 @@ use muster_kernel::{Principal, act};
 
 use super::agents::{AgentList, AgentQuery};
 use super::customers::CustomerAnswer;
-use crate::extract::{May, PageQuery, Query};
+use super::library::LibraryQuery;
+use super::scripts::{ScriptAnswer, ScriptQuery};
+use crate::extract::{ListAnswer, May, PageQuery, Query};
 use crate::{AppState, Problem};
 
 /// The customer that the key is of.
@@ -36,4 +38,20 @@ pub(crate) async fn agents(
     list: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
     super::agents::page(&state, &permit, query.0, None, list.0).await
+}
+
+/// The scripts that the key may run: its own customer's, and those that are shared with all.
+#[utoipa::path(
+    get, path = "/customer/scripts", tag = "customers", operation_id = "own_scripts",
+    params(LibraryQuery, ScriptQuery, PageQuery),
+    responses((status = 200, body = ListAnswer<ScriptAnswer>)),
+)]
+pub(crate) async fn scripts(
+    state: web::Data<AppState>,
+    permit: May<act::ReadScripts>,
+    query: Query<LibraryQuery>,
+    script: Query<ScriptQuery>,
+    page: Query<PageQuery>,
+) -> Result<impl Responder, Problem> {
+    super::scripts::page(&state, &permit, query.0, script.0, page.0).await
 }

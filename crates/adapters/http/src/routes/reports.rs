@@ -240,7 +240,7 @@ pub(crate) async fn heartbeat(
     permit: May<act::ReportAsAgent>,
     body: Json<Value>,
 ) -> Result<impl Responder, Problem> {
-    let body = body.value_of(MAX_REPORT).await?;
+    let body = body.up_to(MAX_REPORT).value().await?;
     if body.get("messages").is_none() {
         let report = serde_json::from_value(body);
         let report = report.map_err(|error| Problem::invalid("", error.to_string()))?;
@@ -270,7 +270,7 @@ pub(crate) async fn own_heartbeat(
         let detail = "there is no such agent, or it is not yourself";
         return Err(Problem::new(ProblemCode::NotFound, detail));
     }
-    take(&state, &permit, body.value_of(MAX_REPORT).await?).await
+    take(&state, &permit, body.up_to(MAX_REPORT).value().await?).await
 }
 
 /// Report how far a command is, or its result; the same again changes nothing.
@@ -291,7 +291,7 @@ pub(crate) async fn result(
 ) -> Result<impl Responder, Problem> {
     let id: Option<CommandId> =
         request.match_info().get("command_id").and_then(|text| text.parse().ok());
-    let said = body.value_of(MAX_REPORT).await?.try_into()?;
+    let said = body.up_to(MAX_REPORT).value().await?.try_into()?;
     let id = id.ok_or(LeaseError::NotFound)?;
     let command = state.leases.report(&permit, id, said).await?;
     state.agents.heartbeat(&permit, None)?;

@@ -19,7 +19,7 @@ use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, Query
 use crate::agents::entity as agents;
 use crate::audit::Trail;
 use crate::columns::{contains, micros, scoped};
-use crate::{Database, DatabaseError, schedules};
+use crate::{Database, DatabaseError, library, schedules};
 use entity::{Column, Entity, Model, canonical};
 
 pub use keys::SeaApiKeys;
@@ -215,6 +215,7 @@ async fn delete(
     tokens::revoke_all(transaction, id, now).await?;
     keys::revoke_all(transaction, id, now).await?;
     schedules::delete_all(transaction, trail, id, author, now).await?;
+    library::remove_all(transaction, id, now).await?;
     Entity::update_many()
         .col_expr(Column::DeletedAt, Expr::value(micros(now)))
         .filter(live(id))

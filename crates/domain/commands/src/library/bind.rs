@@ -183,6 +183,11 @@ fn text_of(parameter: &Parameter, value: &ParameterValue) -> Result<String, Stri
                 None => Ok(text.clone()),
             }
         }
+        (ParameterKind::Number { integer: true, .. }, ParameterValue::Number(number))
+            if number.fract() != 0.0 =>
+        {
+            Err("a whole number is expected".to_owned())
+        }
         (ParameterKind::Number { min, max, .. }, ParameterValue::Number(number)) => {
             number_text(*number, *min, *max)
         }

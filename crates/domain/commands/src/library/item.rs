@@ -179,13 +179,14 @@ pub struct Version {
     pub note: Option<String>,
 }
 
-/// Who writes a version, when, and why.
+/// Who writes a version, when, why, and what is thought of it.
 #[derive(Debug, Clone)]
 pub(super) struct Writing {
     pub(super) id: VersionId,
     pub(super) author: Actor,
     pub(super) now: Timestamp,
     pub(super) note: Option<String>,
+    pub(super) safety_level: SafetyLevel,
 }
 
 impl Version {
@@ -199,7 +200,7 @@ impl Version {
             sha256: sha256(text),
             // A text is at most 1 MiB long.
             bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
-            safety_level: draft.assess().level,
+            safety_level: writing.safety_level,
             author: writing.author,
             created_at: writing.now,
             changes: Vec::new(),

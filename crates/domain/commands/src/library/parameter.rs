@@ -82,6 +82,9 @@ pub enum ParameterKind {
         min: Option<f64>,
         /// The greatest.
         max: Option<f64>,
+        /// Whether it has to be a whole one.
+        #[serde(default)]
+        integer: bool,
         /// When none is given.
         default: Option<f64>,
     },
@@ -293,7 +296,12 @@ mod tests {
 
     #[test]
     fn a_default_keeps_the_rules_of_its_parameter() {
-        let number = |default| ParameterKind::Number { min: Some(1.0), max: Some(9.0), default };
+        let number = |default| ParameterKind::Number {
+            min: Some(1.0),
+            max: Some(9.0),
+            integer: true,
+            default,
+        };
         let choice = |default: &str| ParameterKind::Choice {
             choices: vec!["a".into(), "b".into()],
             default: Some(default.into()),
@@ -302,6 +310,7 @@ mod tests {
         assert_eq!(check_all(ShellType::Sh, &of(number(Some(5.0)))), Ok(()));
         assert_eq!(check_all(ShellType::Sh, &of(choice("b"))), Ok(()));
         assert_eq!(broken(&of(number(Some(10.0)))), "/0/default");
+        assert_eq!(broken(&of(number(Some(1.5)))), "/0/default");
         assert_eq!(broken(&of(choice("c"))), "/0/default");
         let default = Some("50%".to_owned());
         let percent = of(ParameterKind::String { max_length: None, default });
@@ -312,7 +321,8 @@ mod tests {
     #[test]
     fn limits_that_no_value_keeps_are_refused() {
         let of = |kind| [Parameter::new("x", kind)];
-        let number = ParameterKind::Number { min: Some(2.0), max: Some(1.0), default: None };
+        let number =
+            ParameterKind::Number { min: Some(2.0), max: Some(1.0), integer: false, default: None };
         assert_eq!(broken(&of(number)), "/0/max");
         for choices in [vec![], vec!["a".into(), "a".into()], vec![String::new()]] {
             let choice = ParameterKind::Choice { choices, default: None };

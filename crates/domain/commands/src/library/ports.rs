@@ -98,12 +98,18 @@ pub trait LibraryRepository<I>: Send + Sync + std::fmt::Debug {
 /// The texts of all versions.
 #[async_trait]
 pub trait ScriptTexts: Send + Sync + std::fmt::Debug {
-    /// The text of a version.
+    /// The text of a version; `None` when it is gone.
     async fn text(&self, version: VersionId) -> Result<Option<Arc<str>>, StorageError>;
 
     /// The texts of these versions, as far as they are known.
     async fn texts(
         &self,
         versions: &[VersionId],
-    ) -> Result<BTreeMap<VersionId, Arc<str>>, StorageError>;
+    ) -> Result<BTreeMap<VersionId, Arc<str>>, StorageError> {
+        let mut texts = BTreeMap::new();
+        for version in versions {
+            texts.extend(self.text(*version).await?.map(|text| (*version, text)));
+        }
+        Ok(texts)
+    }
 }

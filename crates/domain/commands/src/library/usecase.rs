@@ -14,6 +14,7 @@ use super::{
     Change, Draft, Field, InvalidItem, Item, ItemId, LibraryFilter, LibraryRepository,
     LibraryWriteError, Opened, ScriptTexts, Version, unified_diff,
 };
+use crate::SafetyLevel;
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +83,8 @@ impl<I: ItemId> Library<I> {
         note: Option<String>,
     ) -> Result<Opened<I>, LibraryError> {
         let customer_id = owner(permit, customer)?;
-        let writing = self.writing(permit, check_note(note)?);
+        let note = check_note(note)?;
+        let writing = self.writing(permit, note, assess(&draft).await);
         let item = Item {
             id: I::draw(&*self.0.clock, &*self.0.entropy),
             customer_id,
@@ -252,8 +254,8 @@ impl<I: ItemId> Library<I> {
             Some(before) => self.version_with_text(id, before).await?.1,
         };
         let name = |number: u32| format!("version {number}");
-        let (old, new) = (name(number.saturating_sub(1)), name(number));
-        let diff = unified_diff((&old, &before), (&new, &text));
+        let old = (name(number.saturating_sub(1)), before);
+        let diff = diff(old, (name(number), Arc::clone(&text))).await;
         Ok((version, text, diff))
     }
 
@@ -295,10 +297,14 @@ impl<I: ItemId> Library<I> {
         draft: Draft,
         note: Option<String>,
     ) -> Result<Opened<I>, LibraryWriteError> {
-        if before.item.version.differs_in(&draft).is_empty() {
+        let changes = before.item.version.differs_in(&draft);
+        if changes.is_empty() {
             return Ok(before);
         }
-        let version = before.item.version.next(&draft, self.writing(permit, note));
+        let reads_another = [Field::Text, Field::ShellType].iter().any(|it| changes.contains(it));
+        let level =
+            if reads_another { assess(&draft).await } else { before.item.version.safety_level };
+        let version = before.item.version.next(&draft, self.writing(permit, note, level));
         let item = Item { version, ..before.item.clone() };
         let text = Arc::clone(draft.text());
         let (after, author) = (item.clone(), permit.author());
@@ -306,11 +312,31 @@ impl<I: ItemId> Library<I> {
         Ok(Opened { item, text })
     }
 
-    fn writing(&self, permit: &Permit<act::ManageScripts>, note: Option<String>) -> Writing {
+    fn writing(
+        &self,
+        permit: &Permit<act::ManageScripts>,
+        note: Option<String>,
+        safety_level: SafetyLevel,
+    ) -> Writing {
         let (clock, entropy) = (&*self.0.clock, &*self.0.entropy);
         let id = VersionId::new(clock, entropy);
-        Writing { id, author: permit.actor().clone(), now: clock.now(), note }
+        Writing { id, author: permit.actor().clone(), now: clock.now(), note, safety_level }
     }
+}
+
+/// How dangerous a draft is. The longest text takes a good part of a second, during which nobody
+/// else has to wait.
+async fn assess(draft: &Draft) -> SafetyLevel {
+    let draft = draft.clone();
+    let level = tokio::task::spawn_blocking(move || draft.assess().level).await;
+    // What nobody could look at is not taken for safe.
+    level.unwrap_or(SafetyLevel::Dangerous)
+}
+
+/// The difference between two versions' texts, looked for likewise.
+async fn diff(old: (String, Arc<str>), new: (String, Arc<str>)) -> String {
+    let look = move || unified_diff((&old.0, &old.1), (&new.0, &new.1));
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
 
 /// Whose a new thing is.

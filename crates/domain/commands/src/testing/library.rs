@@ -154,9 +154,12 @@ impl<I: ItemId> LibraryRepository<I> for FakeLibrary<I> {
         let mut versions: Vec<_> = of_it.map(|(_, version, _)| version.clone()).collect();
         let total = u64::try_from(versions.len()).unwrap();
         if let Some(cursor) = &page.cursor {
-            versions.retain(|version| version.id.as_uuid() < cursor.id);
+            let before = cursor.key.as_ref().unwrap().parse().unwrap();
+            versions.retain(|version| version.number < before);
         }
-        Ok(Page::from_rows(versions, page, total, |it| Cursor::after(it.id.as_uuid())))
+        Ok(Page::from_rows(versions, page, total, |version| {
+            Cursor::after_key(version.id.as_uuid(), version.number.to_string())
+        }))
     }
 
     async fn version(&self, id: I, number: u32) -> Result<Option<Version>, StorageError> {
@@ -185,7 +188,8 @@ impl<I: ItemId> ScriptTexts for FakeLibrary<I> {
 /// A thing of the library with everything in it; the same `seed` makes the same one.
 pub fn item<I: ItemId>(seed: u64, customer_id: Option<CustomerId>) -> Item<I> {
     let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(seed.wrapping_add(1 << 34)));
-    let number = ParameterKind::Number { min: Some(0.5), max: None, default: Some(1.0) };
+    let number =
+        ParameterKind::Number { min: Some(0.5), max: None, integer: false, default: Some(1.0) };
     let number = Parameter { label: Some("How many".into()), ..Parameter::new("count", number) };
     let choices = vec!["a".to_owned(), "b".to_owned()];
     let choice = ParameterKind::Choice { choices, default: Some("a".into()) };
@@ -219,7 +223,8 @@ pub fn item<I: ItemId>(seed: u64, customer_id: Option<CustomerId>) -> Item<I> {
 /// The same thing a second later, with another name.
 pub fn renamed<I: ItemId>(item: &Item<I>, name: &str) -> Item<I> {
     let clock = FakeClock::at(item.version.created_at + TimeDelta::seconds(1));
-    let entropy = SeededEntropy::new(u64::from(item.version.number));
+    let (_, seed) = item.version.id.as_uuid().as_u64_pair();
+    let entropy = SeededEntropy::new(seed);
     let version = Version {
         id: VersionId::new(&clock, &entropy),
         number: item.version.number + 1,
