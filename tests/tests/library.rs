@@ -1,4 +1,5 @@
 //! Scripts and saved commands: versions, restore, owners, limits.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
 
 use muster_tests::{Api, Server};
 use reqwest::Method;

@@ -1,7 +1,7 @@
 //! Values of parameters arrive in real shells byte for byte, or are refused; never are they read
 //! as code.
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 use std::process::Command;
 

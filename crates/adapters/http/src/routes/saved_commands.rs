@@ -76,6 +76,7 @@ impl SavedCommandRequest {
 /// A change to a saved command; what is left out stays, and null removes what can be removed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "null says something else than nothing")]
 pub(crate) struct SavedCommandUpdate {
     name: Option<String>,
     #[serde(default, deserialize_with = "some")]

@@ -74,6 +74,7 @@ impl ScriptRequest {
 /// A change to a script; what is left out stays, and null removes what can be removed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "null says something else than nothing")]
 pub(crate) struct ScriptUpdate {
     name: Option<String>,
     #[serde(default, deserialize_with = "some")]

@@ -186,6 +186,9 @@ impl<I: ItemId> ScriptTexts for FakeLibrary<I> {
 }
 
 /// A thing of the library with everything in it; the same `seed` makes the same one.
+///
+/// # Panics
+/// Never: its tag keeps the rules.
 pub fn item<I: ItemId>(seed: u64, customer_id: Option<CustomerId>) -> Item<I> {
     let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(seed.wrapping_add(1 << 34)));
     let number =
@@ -293,7 +296,7 @@ where
 
 fn named<I: ItemId>(seed: u64, customer_id: Option<CustomerId>, name: &str) -> Item<I> {
     let mut item = item(seed, customer_id);
-    item.version.about.name = name.to_owned();
+    name.clone_into(&mut item.version.about.name);
     item
 }
 

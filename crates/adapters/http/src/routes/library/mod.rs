@@ -55,6 +55,7 @@ impl LibraryQuery {
 }
 
 /// What a change may say of either kind, as the body has it.
+#[expect(clippy::option_option, reason = "null says something else than nothing")]
 pub(crate) struct ChangeParts {
     pub(crate) name: Option<String>,
     pub(crate) description: Option<Option<String>>,
@@ -111,7 +112,9 @@ pub(crate) fn check_owner(
 pub(crate) fn problem(kind: Kind, error: LibraryError) -> Problem {
     let text = error.to_string();
     match error {
-        LibraryError::NotFound | LibraryError::NoVersion => {
+        LibraryError::NotFound
+        | LibraryError::NoVersion
+        | LibraryError::Write(LibraryWriteError::NoCustomer) => {
             Problem::new(ProblemCode::NotFound, text)
         }
         LibraryError::Shared => Problem::new(ProblemCode::Forbidden, text),
@@ -122,9 +125,6 @@ pub(crate) fn problem(kind: Kind, error: LibraryError) -> Problem {
         }
         LibraryError::Write(LibraryWriteError::NameTaken) => {
             Problem::new(ProblemCode::AlreadyExists, text)
-        }
-        LibraryError::Write(LibraryWriteError::NoCustomer) => {
-            Problem::new(ProblemCode::NotFound, text)
         }
         LibraryError::Write(LibraryWriteError::Storage(error)) | LibraryError::Storage(error) => {
             error.into()
