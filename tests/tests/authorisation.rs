@@ -263,6 +263,9 @@ impl World {
             (_, "/agent/actions/{command_id}/result") => json!({ "status": "completed" }),
             ("POST", path @ ("/scripts" | "/commands/saved")) => self.wish(path, unique),
             ("PUT", "/scripts/{id}" | "/commands/saved/{id}") => json!({ "description": unique }),
+            (_, "/scripts/{id}/execute" | "/commands/saved/{id}/execute") => {
+                json!({ "agent_id": self.agent })
+            }
             (_, path) if path.ends_with("restore") => json!({}),
             ("POST", path) if path.contains("command") && !path.ends_with("cancel") => command(),
             ("PUT", "/settings") => json!({ "registration_open": true }),

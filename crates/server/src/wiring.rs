@@ -10,8 +10,7 @@ use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::{Agents, Enrolment};
 use muster_audit::{Audit, ChainKey};
-use muster_commands::library::{ItemId, Library, LibraryPorts};
-use muster_commands::runs::Launcher;
+use muster_commands::runs::{Launcher, Workshop};
 use muster_commands::schedules::{
     AllInUtc, HistoryRetention, Scheduler, SchedulerPorts, Schedules,
 };
@@ -27,8 +26,8 @@ use muster_kernel::{Clock, Entropy, Secret};
 use muster_local_bus::{LocalLimiter, LocalTickets};
 use muster_protocol::Signed;
 use muster_sea_orm::{
-    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaEnrollmentTokens, SeaIdentity, SeaLibrary,
-    SeaSchedules, SeaSettings,
+    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaEnrollmentTokens, SeaIdentity, SeaSchedules,
+    SeaSettings,
 };
 use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
@@ -88,7 +87,9 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         sweep,
         retention,
         leases,
-        shelf,
+        scripts,
+        saved_commands,
+        workshop,
     } = Work::new(&base, config.limits, output_limit);
     let presence = Arc::new(connections.clone());
     let stop = CancellationToken::new();
@@ -145,9 +146,9 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         polls: Arc::new(Polls::new(socket.clone())),
         runs,
         bus,
-        schedules: planning(&base, schedules.clone(), config.limits),
-        scripts: library(&shelf, &base),
-        saved_commands: library(&shelf, &base),
+        schedules: planning(&base, schedules.clone(), workshop, config.limits),
+        scripts,
+        saved_commands,
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter: Arc::new(LocalLimiter::default()),
@@ -231,19 +232,15 @@ fn chain_key(master: &MasterKey) -> ChainKey {
     ChainKey::new(master.derive("audit", &[]))
 }
 
-fn library<I: ItemId>(shelf: &Arc<SeaLibrary>, base: &Base) -> Library<I> {
-    Library::new(LibraryPorts {
-        items: shelf.clone(),
-        texts: shelf.clone(),
-        clock: base.clock.clone(),
-        entropy: base.entropy.clone(),
-    })
-}
-
-fn planning(base: &Base, repository: Arc<SeaSchedules>, limits: Limits) -> Schedules {
+fn planning(
+    base: &Base,
+    repository: Arc<SeaSchedules>,
+    keeper: Workshop,
+    limits: Limits,
+) -> Schedules {
     let (clock, entropy) = (base.clock.clone(), base.entropy.clone());
     // No agent tells its zone yet.
-    Schedules::new(repository, Arc::new(AllInUtc), clock, entropy, limits)
+    Schedules::new(repository, Arc::new(AllInUtc), Arc::new(keeper), clock, entropy, limits)
 }
 
 fn settings(base: &Base) -> Settings {

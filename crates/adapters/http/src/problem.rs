@@ -82,6 +82,17 @@ impl Problem {
         problem
     }
 
+    /// The same of several rules.
+    pub(crate) fn all_invalid(broken: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut problem = Self::new(ProblemCode::ValidationFailed, "the body breaks a rule");
+        let errors = broken.into_iter().map(|(pointer, detail)| FieldError { pointer, detail });
+        problem.errors.extend(errors);
+        if let Some(first) = problem.errors.first() {
+            problem.detail = format!("the body breaks a rule: {}", first.detail);
+        }
+        problem
+    }
+
     /// The client may try again after this many seconds.
     pub(crate) const fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use muster_agent_socket::Connections;
-use muster_commands::runs::{Boards, Runs, RunsPorts};
+use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scripts};
+use muster_commands::runs::{Boards, Runs, RunsPorts, Workshop};
 use muster_commands::{
     AgentChannel, CommandFeed, Commands, CommandsPorts, Leases, Limits, Payloads, Retention, Sweep,
 };
@@ -16,7 +17,9 @@ use super::Base;
 
 /// The use cases that have to do with running things, and what they share with others.
 pub(super) struct Work {
-    pub(super) shelf: Arc<SeaLibrary>,
+    pub(super) scripts: Arc<Scripts>,
+    pub(super) saved_commands: Arc<SavedCommands>,
+    pub(super) workshop: Workshop,
     pub(super) agents: Arc<SeaAgents>,
     pub(super) customers: Arc<SeaCustomers>,
     pub(super) commands: Commands,
@@ -57,6 +60,10 @@ impl Work {
             },
             limits,
         );
+        let scripts = Arc::new(library(&shelf, base));
+        let saved_commands = Arc::new(library(&shelf, base));
+        let workshop =
+            Workshop::new(scripts.clone(), saved_commands.clone(), vault.clone(), limits);
         let runs = Runs::new(
             RunsPorts {
                 repository: Arc::new(SeaRuns::new(database.clone())),
@@ -69,11 +76,13 @@ impl Work {
             },
             boards,
             channel.clone(),
-            limits,
+            workshop.clone(),
         );
         let payloads = Payloads::new(shelf.clone(), vault.clone());
         Self {
-            shelf,
+            scripts,
+            saved_commands,
+            workshop,
             agents,
             customers,
             commands,
@@ -100,4 +109,13 @@ fn epoch(entropy: &dyn Entropy) -> String {
     let mut bytes = [0_u8; 8];
     entropy.fill(&mut bytes);
     format!("{:016x}", u64::from_be_bytes(bytes))
+}
+
+fn library<I: ItemId>(shelf: &Arc<SeaLibrary>, base: &Base) -> Library<I> {
+    Library::new(LibraryPorts {
+        items: shelf.clone(),
+        texts: shelf.clone(),
+        clock: base.clock.clone(),
+        entropy: base.entropy.clone(),
+    })
 }

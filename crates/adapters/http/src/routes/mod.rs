@@ -133,6 +133,8 @@ routes! {
     "/commands/saved/{id}/versions/{version}/restore" { post => saved_commands::restore }
     "/scripts" { get => scripts::list, post => scripts::create }
     "/scripts/{id}" { get => scripts::read, put => scripts::update, delete => scripts::delete }
+    "/scripts/{id}/execute" { post => runs::execute::script }
+    "/commands/saved/{id}/execute" { post => runs::execute::saved_command }
     "/scripts/{id}/versions" { get => scripts::versions }
     "/scripts/{id}/versions/{version}" { get => scripts::version }
     "/scripts/{id}/versions/{version}/restore" { post => scripts::restore }
@@ -235,7 +237,8 @@ const ALIASES: &[(&str, &str)] = &[
         commands::give::run, commands::give::queue, commands::give::action,
         commands::read::of_agent, commands::read::one_of_agent, commands::read::list,
         commands::read::read, commands::output::output, commands::cancel::cancel,
-        runs::start::start, runs::start::preview, runs::start::retry, runs::read::list,
+        runs::start::start, runs::start::preview, runs::start::retry, runs::execute::script,
+        runs::execute::saved_command, runs::read::list,
         runs::read::read, runs::read::commands, runs::events::events, runs::change::cancel,
         runs::change::pause, runs::change::resume, events::events,
         schedules::list, schedules::create, schedules::read, schedules::update, schedules::delete,

@@ -169,16 +169,20 @@ impl WorkBody {
             let rule = "it says itself what runs, and how: give parameters and timeout at most";
             return Err(Problem::invalid(pointer, rule));
         }
-        let parameters = self.parameters.unwrap_or_default();
-        let parameters = parameters.into_iter().map(|(name, value)| {
-            let value = parameter(value).ok_or_else(|| {
-                let pointer = format!("/parameters/{}", name.replace('~', "~0").replace('/', "~1"));
-                Problem::invalid(pointer, "a text, a number or a boolean is expected")
-            })?;
-            Ok((name, value))
-        });
-        Ok((parameters.collect::<Result<_, Problem>>()?, self.timeout))
+        Ok((parameters(self.parameters.unwrap_or_default())?, self.timeout))
     }
+}
+
+/// Values of parameters, as a body gives them.
+pub(crate) fn parameters(given: BTreeMap<String, Value>) -> Result<Parameters, Problem> {
+    let values = given.into_iter().map(|(name, value)| {
+        let value = parameter(value).ok_or_else(|| {
+            let pointer = format!("/parameters/{}", name.replace('~', "~0").replace('/', "~1"));
+            Problem::invalid(pointer, "a text, a number or a boolean is expected")
+        })?;
+        Ok((name, value))
+    });
+    values.collect()
 }
 
 fn nothing_to_run() -> Problem {

@@ -6,13 +6,10 @@ use muster_agents::{AgentSelection, OsType, SelectedAgent};
 use muster_kernel::{AgentId, CustomerId, TenantScope};
 
 use super::usecase::{Runs, RunsError, Wish};
-use super::wish::{MAX_AGENT_IDS, Strategy, Target, Work};
-use crate::safety::{Assessment, SafetyLevel};
-use crate::spec::{InvalidSpec, Spec};
-use crate::usecase::shell_of;
-
-/// What is to run on machines of one family.
-pub(super) type Specs = BTreeMap<OsType, Spec>;
+use super::wish::{MAX_AGENT_IDS, Strategy, Target};
+use super::workshop::Prepared;
+use crate::safety::Assessment;
+use crate::spec::InvalidSpec;
 
 /// Who is meant and what would run there.
 #[derive(Debug, Clone)]
@@ -21,13 +18,15 @@ pub struct Plan {
     pub machines: Vec<SelectedAgent>,
     /// How many of them are connected.
     pub connected: usize,
-    /// What runs, by the family of operating systems.
-    pub(super) specs: Specs,
-    /// How dangerous it is thought to be.
-    pub assessment: Assessment,
+    pub(super) prepared: Prepared,
 }
 
 impl Plan {
+    /// How dangerous it is thought to be.
+    pub const fn assessment(&self) -> &Assessment {
+        &self.prepared.assessment
+    }
+
     /// Whose machines they are.
     pub fn customers(&self) -> BTreeSet<CustomerId> {
         self.machines.iter().map(|machine| machine.customer_id).collect()
@@ -95,21 +94,17 @@ impl Runs {
         wish.template.strategy.check()?;
         let machines = self.machines(scope, wish).await?;
         let families: BTreeSet<_> = machines.iter().map(|machine| machine.os_type).collect();
-        let specs = self.specs(&wish.template.work, &families)?;
-        Ok(self.plan_of(machines, specs))
+        let prepared = self.workshop.prepare(scope, &wish.template.work, &families).await?;
+        Ok(self.plan_of(machines, prepared))
     }
 
-    /// Machines that are known to be meant, with what runs there.
-    pub(super) fn plan_of(&self, machines: Vec<SelectedAgent>, specs: Specs) -> Plan {
+    /// Machines that are known to be meant, those that are connected first.
+    pub(super) fn plan_of(&self, machines: Vec<SelectedAgent>, prepared: Prepared) -> Plan {
         let (mut here, away): (Vec<_>, Vec<_>) =
             machines.into_iter().partition(|machine| self.ports.courier.is_connected(machine.id));
         let connected = here.len();
         here.extend(away);
-        let mut assessment = Assessment { level: SafetyLevel::Safe, reasons: Vec::new() };
-        for spec in specs.values() {
-            assessment.add(spec.assess());
-        }
-        Plan { machines: here, connected, specs, assessment }
+        Plan { machines: here, connected, prepared }
     }
 
     async fn machines(
@@ -141,16 +136,5 @@ impl Runs {
             Some(unknown) => Err(RunsError::UnknownAgent(*unknown)),
             None => Ok(()),
         }
-    }
-
-    fn specs(&self, work: &Work, families: &BTreeSet<OsType>) -> Result<Specs, RunsError> {
-        let spec = |os_type: &OsType| match work {
-            Work::Command(wording) => {
-                let spec = Spec::parse(wording.clone().into(), shell_of(*os_type), self.limits)?;
-                Ok((*os_type, spec))
-            }
-            Work::Script { .. } | Work::SavedCommand { .. } => Err(RunsError::NothingToRun),
-        };
-        families.iter().map(spec).collect()
     }
 }

@@ -79,7 +79,9 @@ impl RunLauncher for Launcher {
         let permit = Permit::<act::RunSaved>::ask(maker.clone(), &author);
         let permit = permit.map_err(|denied| refused(denied.into()))?;
         let own_words = Permit::<act::RunCommands>::ask(maker, &author).ok();
-        let wish = wish(schedule, due);
+        let mut wish = wish(schedule, due);
+        let place = Schedule::secrets_place(schedule.id);
+        self.runs.workshop.restore(&mut wish.template, &place).await?;
         if schedule
             .template
             .target

@@ -15,6 +15,7 @@ mod progress;
 mod run;
 mod usecase;
 mod wish;
+mod workshop;
 
 pub use board::Boards;
 pub use compose::Plan;
@@ -26,3 +27,4 @@ pub use usecase::{OwnWords, Runs, RunsError, RunsPorts, Wish};
 pub use wish::{
     MAX_AGENT_IDS, ParameterValue, Parameters, Strategy, Target, Template, Wording, Work,
 };
+pub use workshop::Workshop;

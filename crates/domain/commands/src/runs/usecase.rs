@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agents::{AgentRepository, AgentSelection, SelectedAgent};
+use muster_agents::{AgentRepository, AgentSelection, OsType, SelectedAgent};
 use muster_kernel::events::{Channel, EventBus, From as Since, Listener};
 use muster_kernel::{
     AgentId, Author, Clock, CommandId, CustomerId, DangerPolicy, Denied, Entropy, Page,
@@ -12,14 +12,16 @@ use muster_kernel::{
 };
 
 use super::board::Boards;
-use super::compose::{Plan, Specs};
+use super::compose::Plan;
 use super::ports::{Begun, Member, RunChange, RunFilter, RunRepository};
 use super::progress::{Step, next_step};
 use super::run::{Run, RunStatus, StopReason, Tally, summary};
 use super::wish::{Template, Work};
+use super::workshop::{Prepared, Specs, Workshop};
+use crate::library::InvalidParameter;
 use crate::ports::{Courier, DangerPolicies};
-use crate::safety::SafetyLevel;
-use crate::spec::{InvalidSpec, Limits};
+use crate::safety::{Assessment, SafetyLevel};
+use crate::spec::{InvalidSpec, Spec};
 use crate::usecase::expiry;
 use crate::{AgentChannel, Command, Once, OutputBytes, Requester, State, Status};
 
@@ -42,6 +44,17 @@ pub enum RunsError {
     /// What was to run is not there.
     #[error("there is no such script or saved command, or it is not yours")]
     NothingToRun,
+    /// The script or saved command is made for another system than a machine has.
+    #[error("it is made for {wanted}, and a machine that is meant has {other}", wanted = wanted.as_str(), other = other.as_str())]
+    OtherSystem {
+        /// What it is made for.
+        wanted: OsType,
+        /// What a machine has.
+        other: OsType,
+    },
+    /// Values that its parameters do not take.
+    #[error("parameters: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    InvalidParameters(Vec<InvalidParameter>),
     /// No machine is meant.
     #[error("no machine is meant: nothing that you may use passes all that the target asks for")]
     NobodyMeant,
@@ -112,7 +125,7 @@ pub struct Runs {
     pub(super) ports: RunsPorts,
     pub(super) boards: Arc<Boards>,
     pub(super) channel: AgentChannel,
-    pub(super) limits: Limits,
+    pub(super) workshop: Workshop,
 }
 
 impl Runs {
@@ -122,9 +135,9 @@ impl Runs {
         ports: RunsPorts,
         boards: Arc<Boards>,
         channel: AgentChannel,
-        limits: Limits,
+        workshop: Workshop,
     ) -> Self {
-        Self { ports, boards, channel, limits }
+        Self { ports, boards, channel, workshop }
     }
 
     /// Who would be meant and what would run, without running it.
@@ -192,7 +205,14 @@ impl Runs {
         let of_family =
             |machine: &SelectedAgent| Some((machine.os_type, specs.get(&machine.id)?.clone()));
         let specs: Specs = machines.iter().filter_map(of_family).collect();
-        let plan = self.plan_of(machines, specs);
+        let mut assessment = Assessment { level: run.safety_level, reasons: Vec::new() };
+        if let Work::Command(_) = &run.template.work {
+            specs.values().for_each(|spec| assessment.add(spec.assess()));
+        }
+        let place = Run::secrets_place(id);
+        let secrets = self.workshop.open(&place, run.template.secrets.as_ref()).await?;
+        let work = run.template.work.clone();
+        let plan = self.plan_of(machines, Prepared { specs, assessment, work, secrets });
         check_mass(permit.principal(), &plan)?;
         self.check_danger(&plan, confirm).await?;
         let wish = Wish {
@@ -271,6 +291,15 @@ impl Runs {
         self.find(permit.scope(), id).await
     }
 
+    /// The command of a run on one machine.
+    ///
+    /// # Errors
+    /// [`RunsError::Storage`]; [`RunsError::NotFound`] when it has none.
+    pub async fn first_command(&self, run: &Run) -> Result<CommandId, RunsError> {
+        let members = self.ports.repository.members(run.id).await?;
+        Ok(members.first().ok_or(RunsError::NotFound)?.command_id)
+    }
+
     /// Listens to a run, from wherever `since` says. The caller has looked the run up within its
     /// scope.
     pub fn listen(&self, run: &Run, since: Since<'_>) -> Box<dyn Listener> {
@@ -320,14 +349,14 @@ impl Runs {
     }
 
     async fn check_danger(&self, plan: &Plan, confirm: bool) -> Result<(), RunsError> {
-        if plan.assessment.level < SafetyLevel::Dangerous || confirm {
+        if plan.assessment().level < SafetyLevel::Dangerous || confirm {
             return Ok(());
         }
         for customer in plan.customers() {
             match self.ports.policies.danger_policy(customer).await? {
                 DangerPolicy::Allow => {}
                 DangerPolicy::Confirm | DangerPolicy::Approve => {
-                    return Err(RunsError::Dangerous(plan.assessment.reasons.clone()));
+                    return Err(RunsError::Dangerous(plan.assessment().reasons.clone()));
                 }
             }
         }
@@ -344,7 +373,8 @@ impl Runs {
     ) -> Result<Run, RunsError> {
         let now = self.ports.clock.now();
         let once = wish.once.clone();
-        let (run, commands) = self.compose(asker, wish, plan, retry_of, now)?;
+        let (mut run, mut commands) = self.compose(asker, wish, plan, retry_of, now)?;
+        self.seal(&mut run, &mut commands, plan).await?;
         let id = run.id;
         let members = commands.iter().map(member).collect();
         // Before anybody can report: what is heard of its commands from now on is taken in.
@@ -376,6 +406,22 @@ impl Runs {
         }
     }
 
+    /// Seals secret parameters for the run and for each of its commands.
+    async fn seal(
+        &self,
+        run: &mut Run,
+        commands: &mut [Command],
+        plan: &Plan,
+    ) -> Result<(), StorageError> {
+        let secrets = &plan.prepared.secrets;
+        run.template.secrets = self.workshop.seal(&Run::secrets_place(run.id), secrets).await?;
+        for command in commands.iter_mut().filter(|_| !secrets.is_empty()) {
+            let place = Spec::secrets_place(command.id);
+            command.spec.secrets = self.workshop.seal(&place, secrets).await?;
+        }
+        Ok(())
+    }
+
     fn compose(
         &self,
         asker: &Asker<'_>,
@@ -395,7 +441,8 @@ impl Runs {
         };
         let mut commands = Vec::with_capacity(plan.machines.len());
         for (number, machine) in plan.machines.iter().enumerate() {
-            let spec = plan.specs.get(&machine.os_type).ok_or(RunsError::NothingToRun)?.clone();
+            let spec =
+                plan.prepared.specs.get(&machine.os_type).ok_or(RunsError::NothingToRun)?.clone();
             let held = number >= first;
             let leaves = !held && self.ports.courier.has_room(machine.id);
             commands.push(Command {
@@ -406,7 +453,7 @@ impl Runs {
                 run_id: Some(id),
                 held,
                 requested_by: asker.requested_by,
-                safety_level: plan.assessment.level,
+                safety_level: plan.assessment().level,
                 created_at: now,
                 expires_at,
                 dispatched_at: leaves.then_some(now),
@@ -420,10 +467,10 @@ impl Runs {
         let text = commands.first().map(|command| summary(&command.spec.command));
         let run = Run {
             id,
-            template: wish.template,
+            template: Template { work: plan.prepared.work.clone(), secrets: None, ..wish.template },
             summary: text.unwrap_or_default(),
             requested_by: asker.requested_by,
-            safety_level: plan.assessment.level,
+            safety_level: plan.assessment().level,
             retry_of,
             schedule_id: wish.schedule_id,
             created_at: now,

@@ -26,7 +26,7 @@ pub use cron::CronExpression;
 pub use plan::{Decision, Slot, decide, next_runs};
 pub use ports::{
     AgentZones, AllInUtc, LaunchError, RunLauncher, ScheduleCourses, ScheduleFilter,
-    ScheduleRepository,
+    ScheduleRepository, TemplateKeeper,
 };
 pub use retention::HistoryRetention;
 pub use schedule::{

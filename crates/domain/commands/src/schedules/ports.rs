@@ -7,6 +7,8 @@ use muster_kernel::{
     Author, CustomerId, Page, PageRequest, RunId, ScheduleId, StorageError, TenantScope, Timestamp,
 };
 
+use crate::runs::{RunsError, Template};
+
 use super::{Firing, Lease, Maker, Schedule, ScheduleChange, Settlement, Zone};
 
 /// Which schedules a list shows; what is `None` does not matter.
@@ -145,6 +147,19 @@ pub trait RunLauncher: Send + Sync + std::fmt::Debug {
 
     /// Whether a run has ended. One that is gone has.
     async fn has_ended(&self, run: RunId) -> Result<bool, StorageError>;
+}
+
+/// Makes templates fit to be kept.
+#[async_trait]
+pub trait TemplateKeeper: Send + Sync + std::fmt::Debug {
+    /// Checks that what the template runs is there and takes its parameters, and seals the secret
+    /// ones for `place`.
+    async fn keep(
+        &self,
+        scope: &TenantScope,
+        template: &mut Template,
+        place: &str,
+    ) -> Result<(), RunsError>;
 }
 
 /// Knows where machines are.

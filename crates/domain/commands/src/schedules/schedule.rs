@@ -189,6 +189,11 @@ pub struct Settlement {
 }
 
 impl Schedule {
+    /// Where the secret parameters of the schedule `id` are sealed for.
+    pub fn secrets_place(id: ScheduleId) -> String {
+        format!("schedules/{id}/secrets")
+    }
+
     /// The schedule after a change by `made_by`. What came due before its times changed is decided.
     #[must_use]
     pub fn changed(mut self, change: ScheduleChange, made_by: Maker, now: Timestamp) -> Self {

@@ -13,9 +13,9 @@ use super::scheduler::zones_of;
 use super::{
     AgentZones, Course, Firing, MaintenanceWindow, MaintenanceWindows, Maker, MissedPolicy,
     OverlapPolicy, Schedule, ScheduleChange, ScheduleFilter, ScheduleRepository, ScheduleZone,
-    Timing, WindowWish, check,
+    TemplateKeeper, Timing, WindowWish, check,
 };
-use crate::runs::{Strategy, Target, Template, Work};
+use crate::runs::{RunsError, Strategy, Target, Template, Work};
 use crate::{InvalidSpec, Limits};
 
 /// How many runs to come are shown.
@@ -36,6 +36,9 @@ pub enum SchedulesError {
     /// What is asked for breaks a rule.
     #[error(transparent)]
     Invalid(#[from] InvalidSpec),
+    /// What it is to run can't be kept.
+    #[error(transparent)]
+    Work(#[from] RunsError),
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -100,6 +103,7 @@ pub struct Planned {
 pub struct Schedules {
     repository: Arc<dyn ScheduleRepository>,
     zones: Arc<dyn AgentZones>,
+    keeper: Arc<dyn TemplateKeeper>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     limits: Limits,
@@ -110,11 +114,12 @@ impl Schedules {
     pub fn new(
         repository: Arc<dyn ScheduleRepository>,
         zones: Arc<dyn AgentZones>,
+        keeper: Arc<dyn TemplateKeeper>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         limits: Limits,
     ) -> Self {
-        Self { repository, zones, clock, entropy, limits }
+        Self { repository, zones, keeper, clock, entropy, limits }
     }
 
     /// Makes a schedule. It is for one customer's machines; only who may use all of them makes one
@@ -129,13 +134,16 @@ impl Schedules {
     ) -> Result<Planned, SchedulesError> {
         let now = self.clock.now();
         check::template(&wish.template, self.limits)?;
+        let id = ScheduleId::new(&*self.clock, &*self.entropy);
+        let mut template = wish.template;
+        self.keeper.keep(permit.scope(), &mut template, &Schedule::secrets_place(id)).await?;
         let schedule = Schedule {
-            id: ScheduleId::new(&*self.clock, &*self.entropy),
+            id,
             customer_id: customer(permit.scope(), wish.customer_id)?,
             name: check::name(&wish.name)?,
             description: check::description(wish.description)?.filter(|text| !text.is_empty()),
             timing: new_timing(wish.timing, now)?,
-            template: wish.template,
+            template,
             missed_runs: wish.missed_runs,
             overlap: wish.overlap,
             jitter: check::jitter(wish.jitter)?,
@@ -192,9 +200,14 @@ impl Schedules {
         let now = self.clock.now();
         let maker = Maker::of(permit.actor()).ok_or(Denied::Forbidden)?;
         let before = self.find(permit.scope(), id).await?;
-        let template = changed_template(&before.template, &mut wish);
-        if let Some(template) = &template {
+        let works_anew = wish.work.is_some();
+        let mut template = changed_template(&before.template, &mut wish);
+        if let Some(template) = &mut template {
             check::template(template, self.limits)?;
+            if works_anew {
+                let place = Schedule::secrets_place(id);
+                self.keeper.keep(permit.scope(), template, &place).await?;
+            }
         }
         let change = ScheduleChange {
             name: wish.name.as_deref().map(check::name).transpose()?,

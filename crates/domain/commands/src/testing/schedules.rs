@@ -13,17 +13,28 @@ use muster_kernel::{
 use parking_lot::Mutex;
 
 use super::noon;
-use crate::runs::{Strategy, Target, Template, Wording, Work};
+use crate::runs::{RunsError, Strategy, Target, Template, Wording, Work};
 use crate::schedules::{
     AgentZones, Course, CronExpression, Firing, LaunchError, Lease, MaintenanceWindows, Maker,
     MissedPolicy, OverlapPolicy, RunLauncher, Schedule, ScheduleChange, ScheduleCourses,
-    ScheduleFilter, ScheduleRepository, ScheduleZone, Settlement, Timing, Zone,
+    ScheduleFilter, ScheduleRepository, ScheduleZone, Settlement, TemplateKeeper, Timing, Zone,
 };
 use crate::{Requester, ShellType};
 
 mod contract;
 
 pub use contract::contract;
+
+/// A keeper that takes every template as it is.
+#[derive(Debug)]
+pub struct KeepsAll;
+
+#[async_trait]
+impl TemplateKeeper for KeepsAll {
+    async fn keep(&self, _: &TenantScope, _: &mut Template, _: &str) -> Result<(), RunsError> {
+        Ok(())
+    }
+}
 
 /// A customer; the same `seed` makes the same one.
 pub fn customer(seed: u64) -> CustomerId {

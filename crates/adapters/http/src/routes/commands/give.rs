@@ -6,13 +6,15 @@ use std::time::Duration;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
 use muster_commands::{Given, InvalidSpec, Once, Request, SpecRequest, Waited};
-use muster_kernel::{AgentId, Permit, act};
+use muster_kernel::{AgentId, Permit, ScriptId, act};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{CommandAnswer, Shell};
 use crate::extract::{Body, Id, IdempotencyKey, Json, May};
+use crate::routes::runs::execute::{ExecuteRequest, Executed};
 use crate::{AppState, Problem};
 
 /// What is to run.
@@ -49,6 +51,8 @@ pub(crate) enum ActionType {
     PowershellInline,
     /// The payload is for the machine's own shell, or for `shell_type`.
     Command,
+    /// `script_id` is a script of the library.
+    Script,
 }
 
 /// `DeployFlow`'s form of a command.
@@ -57,8 +61,14 @@ pub(crate) enum ActionType {
 pub(crate) struct ActionRequest {
     #[serde(rename = "type")]
     kind: ActionType,
-    #[serde(alias = "command")]
+    /// What runs, unless it is a script.
+    #[serde(default, alias = "command")]
     payload: String,
+    script_id: Option<Uuid>,
+    /// Of the script.
+    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
+    #[schema(value_type = BTreeMap<String, Object>)]
+    parameters: BTreeMap<String, Value>,
     #[serde(alias = "shell")]
     shell_type: Option<Shell>,
     timeout: Option<f64>,
@@ -76,7 +86,7 @@ impl From<ActionRequest> for CommandRequest {
                 ActionType::PowershellInline => {
                     Some(action.shell_type.unwrap_or(Shell::Powershell))
                 }
-                ActionType::Command => action.shell_type,
+                ActionType::Command | ActionType::Script => action.shell_type,
             },
             timeout: action.timeout,
             working_directory: None,
@@ -219,12 +229,21 @@ pub(crate) async fn queue(
 )]
 pub(crate) async fn action(
     state: web::Data<AppState>,
-    permit: May<act::RunCommands>,
+    saved: May<act::RunSaved>,
     id: Id<AgentId>,
     key: IdempotencyKey,
     body: Json<ActionRequest>,
 ) -> Result<impl Responder, Problem> {
     let Body { value, fingerprint } = body.body().await?;
+    if let (ActionType::Script, script_id) = (value.kind, value.script_id) {
+        let rule = "the id of a script of the library is expected";
+        let script_id = script_id.ok_or_else(|| Problem::invalid("/script_id", rule))?;
+        let ActionRequest { parameters, timeout, expires_in, confirm, .. } = value;
+        let request = ExecuteRequest::on(id.get()?, parameters, timeout, expires_in, confirm);
+        let script = Executed::Script(ScriptId::from_uuid(script_id));
+        return request.begin(&state, &saved, key, fingerprint, script).await;
+    }
+    let permit = saved.also::<act::RunCommands>()?;
     let request = wish(&permit, id.get()?, key, value.into(), fingerprint)?;
     let given = state.commands.give(&permit, id.get()?, request).await?;
     Ok(AcceptedAnswer::respond(&given))

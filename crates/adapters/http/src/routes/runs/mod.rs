@@ -2,6 +2,7 @@
 
 pub(crate) mod change;
 pub(crate) mod events;
+pub(crate) mod execute;
 pub(crate) mod read;
 pub(crate) mod start;
 
@@ -108,7 +109,15 @@ impl From<RunsError> for Problem {
             | RunsError::UnknownAgent(_)
             | RunsError::UnknownCustomer(_)
             | RunsError::NothingToRun => Self::new(ProblemCode::NotFound, text),
-            RunsError::NobodyMeant => Self::invalid("/target", text),
+            RunsError::NobodyMeant | RunsError::OtherSystem { .. } => {
+                Self::invalid("/target", text)
+            }
+            RunsError::InvalidParameters(broken) => {
+                let at = |name: &str| {
+                    format!("/parameters/{}", name.replace('~', "~0").replace('/', "~1"))
+                };
+                Self::all_invalid(broken.into_iter().map(|it| (at(&it.name), it.rule)))
+            }
             RunsError::Denied(denied) => denied.into(),
             RunsError::Invalid(error) => error.into(),
             RunsError::KeyReused => Self::new(ProblemCode::IdempotencyConflict, text),

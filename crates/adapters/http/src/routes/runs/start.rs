@@ -16,6 +16,8 @@ use crate::extract::{Body, Id, IdempotencyKey, Json, May};
 use crate::routes::wish::{StrategyBody, TargetBody, WorkBody, seconds};
 use crate::{AppState, Problem};
 
+/// The largest body, in bytes: a target may name 100,000 machines.
+pub(super) const MAX_BODY: usize = 5 * 1024 * 1024;
 /// How many machines a preview names.
 const NAMED: usize = 100;
 
@@ -84,18 +86,18 @@ impl From<Plan> for PreviewAnswer {
             by_os_type: families.into_iter().map(|(it, n)| (it.as_str(), n)).collect(),
             customer_ids: plan.customers().into_iter().map(CustomerId::as_uuid).collect(),
             agent_ids: plan.machines.iter().take(NAMED).map(|it| it.id.as_uuid()).collect(),
-            safety_level: plan.assessment.level.as_str(),
-            safety_reasons: plan.assessment.reasons,
+            safety_level: plan.assessment().level.as_str(),
+            safety_reasons: plan.assessment().reasons.clone(),
         }
     }
 }
 
-fn accepted(run: Run) -> HttpResponse {
+pub(super) fn accepted(run: Run) -> HttpResponse {
     let location = format!("/api/v1/runs/{}", run.id);
     HttpResponse::Accepted().insert_header((LOCATION, location)).json(RunAnswer::from(run))
 }
 
-fn once(
+pub(super) fn once(
     permit: &Permit<act::RunSaved>,
     key: IdempotencyKey,
     what: &str,
@@ -123,7 +125,7 @@ pub(crate) async fn start(
     key: IdempotencyKey,
     body: Json<RunRequest>,
 ) -> Result<impl Responder, Problem> {
-    let Body { value, fingerprint } = body.body().await?;
+    let Body { value, fingerprint } = body.up_to(MAX_BODY).body().await?;
     let wish = value.wish(once(&permit, key, "runs", fingerprint))?;
     let own_words = permit.also::<act::RunCommands>().ok();
     Ok(accepted(state.runs.start(&permit, own_words.as_ref(), wish).await?))
@@ -140,7 +142,7 @@ pub(crate) async fn preview(
     permit: May<act::RunSaved>,
     body: Json<RunRequest>,
 ) -> Result<impl Responder, Problem> {
-    let wish = body.value().await?.wish(None)?;
+    let wish = body.up_to(MAX_BODY).value().await?.wish(None)?;
     let own_words = permit.also::<act::RunCommands>().ok();
     let plan = state.runs.preview(&permit, own_words.as_ref(), &wish).await?;
     Ok(web::Json(PreviewAnswer::from(plan)))

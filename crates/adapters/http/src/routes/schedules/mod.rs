@@ -26,6 +26,7 @@ impl From<SchedulesError> for Problem {
             }
             SchedulesError::Denied(denied) => denied.into(),
             SchedulesError::Invalid(error) => error.into(),
+            SchedulesError::Work(error) => error.into(),
             SchedulesError::Storage(error) => error.into(),
         }
     }

@@ -9,7 +9,7 @@ use muster_kernel::{AgentId, Sealed};
 use super::*;
 use crate::schedules::{AllInUtc, Zone};
 use crate::testing::noon;
-use crate::testing::schedules::{FakeSchedules, customer, template};
+use crate::testing::schedules::{FakeSchedules, KeepsAll, customer, template};
 
 const LIMITS: Limits =
     Limits { default_timeout: Duration::from_secs(30), max_timeout: Duration::from_hours(1) };
@@ -26,8 +26,14 @@ impl World {
         let rows = Arc::new(FakeSchedules::of([customer(1), customer(2)]));
         let clock = Arc::new(FakeClock::at(noon()));
         let entropy = Arc::new(SeededEntropy::new(1));
-        let schedules =
-            Schedules::new(rows.clone(), Arc::new(AllInUtc), clock.clone(), entropy, LIMITS);
+        let schedules = Schedules::new(
+            rows.clone(),
+            Arc::new(AllInUtc),
+            Arc::new(KeepsAll),
+            clock.clone(),
+            entropy,
+            LIMITS,
+        );
         Self { schedules, rows, clock }
     }
 
