@@ -282,7 +282,7 @@ impl<I: ItemId> LibraryRepository<I> for SeaLibrary {
         let head = version::Entity::find()
             .select_only()
             .columns(Head::COLUMNS)
-            .filter(Of::ItemId.eq(id.uuid()).and(Of::Number.eq(number)))
+            .filter(Of::ItemId.eq(id.uuid()).and(Of::Number.eq(i64::from(number))))
             .into_model::<Head>()
             .one(self.database.reader())
             .await

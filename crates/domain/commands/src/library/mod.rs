@@ -5,7 +5,7 @@
 //! a customer, or are shared with all. What an item says is a [`Version`]; every change makes
 //! another, none is ever changed or lost, and an older one can be restored.
 //!
-//! Whoever runs an item gives values to its [`Parameter`]s. [`bind`] turns them into environment
+//! Whoever runs an item gives values to its [`Parameter`]s. [`bind()`] turns them into environment
 //! variables and arguments: a value is handed over as it is, or refused, and never becomes part of
 //! a text that a shell reads.
 //!
