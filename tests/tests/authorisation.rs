@@ -167,6 +167,8 @@ impl World {
             path = path.replace("{id}", &agent);
         } else if is_about("/runs") {
             path = path.replace("{id}", &id(&self.admin.post("/runs", &self.run()).await));
+        } else if is_about("/approvals") {
+            path = path.replace("{id}", &self.waiting().await);
         } else if is_about("/commands/saved") {
             path = path.replace("{id}", &self.kept("/commands/saved", unique).await);
         } else if is_about("/scripts") {
@@ -197,6 +199,15 @@ impl World {
         }
         let path = path.replace("{key}", "registration_open").replace("{version}", "1");
         (path, self.body(row, unique).await)
+    }
+
+    /// Something dangerous that a key of Acme's asked for, and that waits for a person.
+    async fn waiting(&self) -> String {
+        let policy = json!({ "dangerous_commands": "approve" });
+        self.admin.put(&format!("/customers/{}", self.acme), &policy).await;
+        let (key, _) = self.key(&self.acme, &["commands:run"], json!(null)).await;
+        let wish = json!({ "target": { "agent_ids": [self.agent] }, "command": "rm -rf /" });
+        text(&key.post("/runs", &wish).await["approval_id"])
     }
 
     /// Something in the library of Acme's.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::{Agents, Enrolment};
 use muster_audit::{Audit, ChainKey};
+use muster_commands::approvals::{Approvals, ApprovalsPorts};
 use muster_commands::runs::{Launcher, Workshop};
 use muster_commands::schedules::{
     AllInUtc, HistoryRetention, Scheduler, SchedulerPorts, Schedules,
@@ -80,6 +81,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         customers,
         commands,
         runs,
+        approvals,
+        texts,
         bus,
         connections,
         channel,
@@ -103,12 +106,19 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     );
     let api_keys = Arc::new(api_keys);
     let schedules = Arc::new(SeaSchedules::new(database.clone()));
+    let absentees = Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone()));
+    let approvals = Approvals::new(
+        ApprovalsPorts {
+            repository: approvals,
+            absentees: absentees.clone(),
+            texts,
+            clock: clock.clone(),
+        },
+        runs.clone(),
+    );
     let scheduler = Scheduler::new(SchedulerPorts {
         courses: schedules.clone(),
-        launcher: Arc::new(Launcher::new(
-            runs.clone(),
-            Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone())),
-        )),
+        launcher: Arc::new(Launcher::new(runs.clone(), absentees)),
         // No agent tells its zone yet.
         zones: Arc::new(AllInUtc),
         clock: clock.clone(),
@@ -145,6 +155,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         leases,
         polls: Arc::new(Polls::new(socket.clone())),
         runs,
+        approvals,
         bus,
         schedules: planning(&base, schedules.clone(), workshop, config.limits),
         scripts,

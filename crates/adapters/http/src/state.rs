@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use muster_agents::{AgentTokens, Agents, Enrolment};
 use muster_audit::Audit;
+use muster_commands::approvals::Approvals;
 use muster_commands::library::{SavedCommands, Scripts};
 use muster_commands::runs::Runs;
 use muster_commands::schedules::Schedules;
@@ -32,6 +33,7 @@ pub struct AppState {
     pub agent_tokens: Arc<dyn AgentTokens>,
     pub commands: Commands,
     pub runs: Runs,
+    pub approvals: Approvals,
     pub bus: Arc<dyn EventBus>,
     pub schedules: Schedules,
     pub leases: Leases,

@@ -8,12 +8,14 @@
 //! [`Commands`] is what people do with commands, [`AgentChannel`] what an agent's connection does,
 //! [`Payloads`] what it hands over beside the command, [`Leases`] what agents do that ask in plain
 //! requests, [`Sweep`] what time does. [`runs`] are one order to many machines, [`schedules`] come
-//! due by themselves, and what is kept to be run again is in the [`library`].
+//! due by themselves, what is kept to be run again is in the [`library`], and dangerous requests
+//! that wait for a second person are [`approvals`].
 //!
 //! To add something that can happen to a command: give it an [`Event`], decide about it in
 //! `apply`, and let the property tests there tell whether that holds.
 #![deny(missing_docs)]
 
+pub mod approvals;
 mod channel;
 mod command;
 mod event;
@@ -53,5 +55,5 @@ pub use spec::{
 };
 pub use sweep::Sweep;
 pub use usecase::{
-    Commands, CommandsError, CommandsPorts, DEFAULT_EXPIRES_IN, Given, Request, Waited,
+    Accepted, Commands, CommandsError, CommandsPorts, DEFAULT_EXPIRES_IN, Given, Request, Waited,
 };

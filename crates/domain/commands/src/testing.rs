@@ -25,6 +25,7 @@ use crate::{
     Spec, State, Submitted, Subscription,
 };
 
+pub mod approvals;
 mod contract;
 pub mod library;
 mod runs;

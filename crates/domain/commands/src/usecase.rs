@@ -8,15 +8,16 @@ use chrono::TimeDelta;
 use futures_util::StreamExt;
 use muster_agents::{AgentRepository, OsType};
 use muster_kernel::{
-    AgentId, Author, Clock, CommandId, CustomerId, DangerPolicy, Denied, Entropy, Page,
-    PageRequest, Permit, StorageError, TenantScope, Timestamp, act,
+    AgentId, Author, Clock, CommandId, Denied, Entropy, Page, PageRequest, Permit, StorageError,
+    TenantScope, Timestamp, act,
 };
 
+use crate::approvals::{Approval, Ask, Clearance, Desk, DeskError};
 use crate::ports::{
-    CommandArchive, CommandFeed, CommandFilter, CommandLedger, Courier, DangerPolicies, Entry,
-    Heard, Notice, Once, OutputChunk, Submitted, Subscription,
+    CommandArchive, CommandFeed, CommandFilter, CommandLedger, Courier, Entry, Heard, Notice, Once,
+    OutputChunk, Submitted, Subscription,
 };
-use crate::safety::{Assessment, SafetyLevel};
+use crate::runs::{Strategy, Target, Template, Work};
 use crate::spec::{InvalidSpec, Limits, ShellType, Spec, SpecRequest};
 use crate::{AgentChannel, Command, OutputStream, Requester, State};
 
@@ -79,6 +80,15 @@ pub struct Given {
     pub agent_connected: bool,
 }
 
+/// What came of giving a command.
+#[derive(Debug, Clone)]
+pub enum Accepted {
+    /// It is on its way.
+    Given(Given),
+    /// It waits for a second person; nothing runs.
+    Waits(Box<Approval>),
+}
+
 /// What came of waiting for a command.
 #[derive(Debug, Clone)]
 pub enum Waited {
@@ -86,6 +96,14 @@ pub enum Waited {
     Ended(Arc<Command>),
     /// It goes on; its id leads to its result.
     GoesOn(Given),
+    /// It waits for a second person; nothing runs.
+    Waits(Box<Approval>),
+}
+
+/// What became of a request before anything was given.
+enum Composed {
+    Command(Box<Command>),
+    Waits(Box<Approval>),
 }
 
 /// What people do with commands.
@@ -96,7 +114,7 @@ pub struct Commands {
     agents: Arc<dyn AgentRepository>,
     courier: Arc<dyn Courier>,
     feed: Arc<dyn CommandFeed>,
-    policies: Arc<dyn DangerPolicies>,
+    desk: Desk,
     channel: AgentChannel,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -112,7 +130,7 @@ pub struct CommandsPorts {
     pub agents: Arc<dyn AgentRepository>,
     pub courier: Arc<dyn Courier>,
     pub feed: Arc<dyn CommandFeed>,
-    pub policies: Arc<dyn DangerPolicies>,
+    pub desk: Desk,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -120,18 +138,18 @@ pub struct CommandsPorts {
 impl Commands {
     /// Made of its ports and what the installation allows.
     pub fn new(ports: CommandsPorts, limits: Limits) -> Self {
-        let CommandsPorts { ledger, archive, agents, courier, feed, policies, clock, entropy } =
-            ports;
+        let CommandsPorts { ledger, archive, agents, courier, feed, desk, clock, entropy } = ports;
         let channel = AgentChannel::new(
             Arc::clone(&ledger),
             Arc::clone(&archive),
             Arc::clone(&feed),
             Arc::clone(&clock),
         );
-        Self { ledger, archive, agents, courier, feed, policies, channel, clock, entropy, limits }
+        Self { ledger, archive, agents, courier, feed, desk, channel, clock, entropy, limits }
     }
 
     /// Accepts a command: once this answers it is durable, and it will be run or end otherwise.
+    /// What is dangerous where a second person has to approve is kept for that instead.
     ///
     /// # Errors
     /// [`CommandsError::AgentNotFound`], [`CommandsError::Invalid`], [`CommandsError::KeyReused`].
@@ -140,10 +158,14 @@ impl Commands {
         permit: &Permit<act::RunCommands>,
         agent_id: AgentId,
         request: Request,
-    ) -> Result<Given, CommandsError> {
+    ) -> Result<Accepted, CommandsError> {
         let once = request.once.clone();
-        let command = self.compose(permit, agent_id, request).await?;
-        self.submit(command, once, permit.author()).await
+        match self.compose(permit, agent_id, request).await? {
+            Composed::Command(command) => {
+                Ok(Accepted::Given(self.submit(*command, once, permit.author()).await?))
+            }
+            Composed::Waits(approval) => Ok(Accepted::Waits(approval)),
+        }
     }
 
     /// Accepts a command and waits for its end, at most as long as it may run. For an agent that
@@ -158,7 +180,10 @@ impl Commands {
         request: Request,
     ) -> Result<Waited, CommandsError> {
         let (scope, once) = (permit.scope(), request.once.clone());
-        let command = self.compose(permit, agent_id, request).await?;
+        let command = match self.compose(permit, agent_id, request).await? {
+            Composed::Command(command) => *command,
+            Composed::Waits(approval) => return Ok(Waited::Waits(approval)),
+        };
         let mut id = command.id;
         // Listening begins before the command is given: nothing can end unheard.
         let mut news = self.feed.subscribe(id);
@@ -289,18 +314,37 @@ impl Commands {
         permit: &Permit<act::RunCommands>,
         agent_id: AgentId,
         request: Request,
-    ) -> Result<Command, CommandsError> {
+    ) -> Result<Composed, CommandsError> {
         let requested_by = Requester::of(permit.actor()).ok_or(Denied::Forbidden)?;
         let agent = self
             .agents
             .find(permit.scope(), agent_id)
             .await?
             .ok_or(CommandsError::AgentNotFound)?;
-        let spec = Spec::parse(request.spec, shell_of(agent.os_type), self.limits)?;
-        let safety_level = self.check_danger(&spec, agent.customer_id, request.confirm).await?;
+        let shell = shell_of(agent.os_type);
+        let spec = Spec::parse(request.spec.clone(), shell, self.limits)?;
+        let assessment = spec.assess();
+        let (safety_level, customer) = (assessment.level, agent.customer_id);
+        match self.desk.clearance(safety_level, [customer], request.confirm).await? {
+            Clearance::Given => {}
+            Clearance::Confirm => return Err(CommandsError::Dangerous(assessment.reasons)),
+            Clearance::Approve => {
+                let ask = Ask {
+                    template: template(request.spec, request.expires_in),
+                    specs: [(agent.os_type, spec)].into(),
+                    machines: [agent_id].into(),
+                    customers: [customer].into(),
+                    assessment: &assessment,
+                    retry_of: None,
+                };
+                let approval = self.desk.compose(ask, permit.author())?;
+                let kept = self.desk.keep(approval, request.once, permit.author(), permit.scope());
+                return Ok(Composed::Waits(Box::new(kept.await?)));
+            }
+        }
         let now = self.clock.now();
         let expires_at = expiry(request.expires_in, now)?;
-        Ok(Command {
+        Ok(Composed::Command(Box::new(Command {
             id: CommandId::new(&*self.clock, &*self.entropy),
             agent_id,
             customer_id: agent.customer_id,
@@ -316,25 +360,7 @@ impl Commands {
             cancel_requested_at: None,
             state: State::Pending { accepted_at: None },
             output: crate::OutputBytes::default(),
-        })
-    }
-
-    /// How dangerous it is, if the customer's policy lets it run. Nobody's policy is looked up for
-    /// what is not dangerous.
-    async fn check_danger(
-        &self,
-        spec: &Spec,
-        customer: CustomerId,
-        confirm: bool,
-    ) -> Result<SafetyLevel, CommandsError> {
-        let Assessment { level, reasons } = spec.assess();
-        if level < SafetyLevel::Dangerous || confirm {
-            return Ok(level);
-        }
-        match self.policies.danger_policy(customer).await? {
-            DangerPolicy::Allow => Ok(level),
-            DangerPolicy::Confirm | DangerPolicy::Approve => Err(CommandsError::Dangerous(reasons)),
-        }
+        })))
     }
 
     async fn find(&self, scope: &TenantScope, id: CommandId) -> Result<Command, CommandsError> {
@@ -383,6 +409,28 @@ impl Commands {
             }
         }
         Ok(Arc::new(self.find(scope, id).await?))
+    }
+}
+
+impl From<DeskError> for CommandsError {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::Denied(error) => error.into(),
+            DeskError::Invalid(error) => error.into(),
+            DeskError::KeyReused => Self::KeyReused,
+            DeskError::Storage(error) => error.into(),
+        }
+    }
+}
+
+/// A command as a run has it.
+fn template(spec: SpecRequest, expires_in: Option<Duration>) -> Template {
+    Template {
+        target: Target::default(),
+        work: Work::Command(spec.into()),
+        secrets: None,
+        strategy: Strategy::default(),
+        expires_in,
     }
 }
 

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use muster_agent_socket::Connections;
+use muster_commands::approvals::{ApprovalRepository, Desk};
 use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scripts};
 use muster_commands::runs::{Boards, Runs, RunsPorts, Workshop};
 use muster_commands::{
-    AgentChannel, CommandFeed, Commands, CommandsPorts, Leases, Limits, Payloads, Retention, Sweep,
+    AgentChannel, CommandFeed, Commands, CommandsPorts, Leases, Limits, Payloads, Retention,
+    ScriptTexts, Sweep,
 };
 use muster_kernel::Entropy;
 use muster_kernel::events::EventBus;
 use muster_local_bus::{LocalEvents, LocalFeed};
-use muster_sea_orm::{SeaAgents, SeaCommands, SeaCustomers, SeaLibrary, SeaRuns};
+use muster_sea_orm::{SeaAgents, SeaApprovals, SeaCommands, SeaCustomers, SeaLibrary, SeaRuns};
 
 use super::Base;
 
@@ -24,6 +26,8 @@ pub(super) struct Work {
     pub(super) customers: Arc<SeaCustomers>,
     pub(super) commands: Commands,
     pub(super) runs: Runs,
+    pub(super) approvals: Arc<dyn ApprovalRepository>,
+    pub(super) texts: Arc<dyn ScriptTexts>,
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) connections: Connections,
     pub(super) channel: AgentChannel,
@@ -47,6 +51,8 @@ impl Work {
         let courier = Arc::new(connections.clone());
         let channel =
             AgentChannel::new(ledger.clone(), ledger.clone(), feed.clone(), clock.clone());
+        let approvals = Arc::new(SeaApprovals::new(database.clone()));
+        let desk = Desk::new(approvals.clone(), customers.clone(), clock.clone(), entropy.clone());
         let commands = Commands::new(
             CommandsPorts {
                 ledger: ledger.clone(),
@@ -54,7 +60,7 @@ impl Work {
                 agents: agents.clone(),
                 courier: courier.clone(),
                 feed,
-                policies: customers.clone(),
+                desk: desk.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             },
@@ -69,7 +75,7 @@ impl Work {
                 repository: Arc::new(SeaRuns::new(database.clone())),
                 agents: agents.clone(),
                 courier,
-                policies: customers.clone(),
+                desk,
                 bus: bus.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
@@ -87,6 +93,8 @@ impl Work {
             customers,
             commands,
             runs,
+            approvals,
+            texts: shelf,
             bus,
             connections,
             leases: Leases::new(

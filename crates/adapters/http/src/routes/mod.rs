@@ -3,6 +3,7 @@
 mod account;
 mod agents;
 mod api_keys;
+mod approvals;
 mod audit;
 mod auth;
 mod commands;
@@ -151,6 +152,10 @@ routes! {
     "/runs/{id}/pause" { post => runs::change::pause }
     "/runs/{id}/resume" { post => runs::change::resume }
     "/runs/{id}/retry" { post => runs::start::retry }
+    "/approvals" { get => approvals::list }
+    "/approvals/{id}" { get => approvals::read }
+    "/approvals/{id}/approve" { post => approvals::approve }
+    "/approvals/{id}/reject" { post => approvals::reject }
     "/events" { get => events::events }
     "/schedules" { get => schedules::list, post => schedules::create }
     "/schedules/{id}" {
@@ -209,6 +214,7 @@ const ALIASES: &[(&str, &str)] = &[
         (name = "agents", description = "The machines"),
         (name = "commands", description = "What runs on them"),
         (name = "runs", description = "One order to many machines"),
+        (name = "approvals", description = "Dangerous requests that wait for a second person"),
         (name = "events", description = "What happens, live"),
         (name = "schedules", description = "What runs again and again"),
         (name = "library", description = "Scripts and commands that are kept to be run again"),
@@ -240,7 +246,9 @@ const ALIASES: &[(&str, &str)] = &[
         runs::start::start, runs::start::preview, runs::start::retry, runs::execute::script,
         runs::execute::saved_command, runs::read::list,
         runs::read::read, runs::read::commands, runs::events::events, runs::change::cancel,
-        runs::change::pause, runs::change::resume, events::events,
+        runs::change::pause, runs::change::resume,
+        approvals::list, approvals::read, approvals::approve, approvals::reject,
+        events::events,
         schedules::list, schedules::create, schedules::read, schedules::update, schedules::delete,
         schedules::history, schedules::run_now,
         saved_commands::list, saved_commands::create, saved_commands::read,

@@ -70,8 +70,8 @@ async fn submit(
             Remembered::Conflict => return Ok(Submitted::Conflict),
             Remembered::Same(id) => {
                 let row = Entity::find_by_id(id).one(transaction).await?;
-                let row =
-                    row.ok_or_else(|| DatabaseError::bad_row("idempotency_keys.resource_id"))?;
+                // The key may have made something else: what waits for a second person.
+                let Some(row) = row else { return Ok(Submitted::Conflict) };
                 return Ok(Submitted::Known(Arc::new(Command::try_from(row)?)));
             }
         }

@@ -12,7 +12,7 @@ use super::entity::{Column, Entity, output};
 use crate::DatabaseError;
 use crate::audit::Trail;
 use crate::columns::micros;
-use crate::{idempotency, runs};
+use crate::{approvals, idempotency, runs};
 
 #[async_trait]
 impl CommandRetention for SeaCommands {
@@ -62,6 +62,7 @@ async fn forget(
     idempotency::forget_of(transaction, &old).await?;
     Entity::delete_many().filter(Column::Id.is_in(old)).exec(transaction).await?;
     runs::forget(transaction, before).await?;
+    approvals::forget(transaction, before).await?;
     let place = Place { kind: "commands", id: Uuid::nil(), customer_id: None };
     let facts = serde_json::json!({ "number": number, "ended_before": before });
     trail.enter(transaction, author, now, Deed::done("command.forget", place, Some(facts))).await?;

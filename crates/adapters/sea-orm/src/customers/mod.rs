@@ -229,7 +229,7 @@ async fn delete(
 impl DangerPolicies for SeaCustomers {
     async fn danger_policy(&self, customer: CustomerId) -> Result<DangerPolicy, StorageError> {
         let customer = self.find(&TenantScope::All, customer).await?;
-        Ok(customer.map_or(DangerPolicy::Confirm, |customer| customer.dangerous_commands))
+        Ok(customer.map_or(DangerPolicy::Approve, |customer| customer.dangerous_commands))
     }
 }
 

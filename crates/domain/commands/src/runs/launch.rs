@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use muster_kernel::{Author, Permit, Principal, RunId, StorageError, TenantScope, Timestamp, act};
 
-use super::usecase::{Runs, RunsError, Wish};
+use super::usecase::{Runs, RunsError, Started, Wish};
 use crate::schedules::{LaunchError, RunLauncher, Schedule, Zone};
 use crate::{Once, Requester};
 
@@ -90,8 +90,10 @@ impl RunLauncher for Launcher {
         {
             return Err(refused(RunsError::NobodyMeant));
         }
-        let run = self.runs.start(&permit, own_words.as_ref(), wish).await;
-        Ok(run.map_err(refused)?.id)
+        match self.runs.start(&permit, own_words.as_ref(), wish).await.map_err(refused)? {
+            Started::Run(run) => Ok(run.id),
+            Started::Waits(_) => Err(refused(RunsError::NeedsApproval)),
+        }
     }
 
     async fn has_ended(&self, run: RunId) -> Result<bool, StorageError> {

@@ -6,6 +6,7 @@
 //! strategy and how far the machines are; [`Runs::drive`] does it. [`Boards`] know how far they
 //! are, in memory, and tell listeners.
 
+mod approve;
 mod board;
 mod compose;
 mod driver;
@@ -22,8 +23,9 @@ pub use compose::Plan;
 pub use launch::{Absentees, Launcher};
 pub use ports::{Begun, Member, RunChange, RunFilter, RunRepository};
 pub use progress::{Step, next_step};
+pub(crate) use run::summary;
 pub use run::{Run, RunStatus, StopReason, Tally};
-pub use usecase::{OwnWords, Runs, RunsError, RunsPorts, Wish};
+pub use usecase::{OwnWords, Runs, RunsError, RunsPorts, Started, Wish};
 pub use wish::{
     MAX_AGENT_IDS, ParameterValue, Parameters, Strategy, Target, Template, Wording, Work,
 };

@@ -2,7 +2,7 @@
 
 use muster_kernel::{Audited, CustomerId, Place, RunId, ScheduleId, Timestamp};
 
-use super::wish::{Strategy, Template, Work};
+use super::wish::{Strategy, Template};
 use crate::{Requester, SafetyLevel, Status};
 
 /// How many characters of what runs are shown in lists and in the audit log.
@@ -199,26 +199,11 @@ impl Audited for Run {
         Place { kind: "run", id: self.id.as_uuid(), customer_id: self.customer_id }
     }
 
-    /// The values of parameters and variables are not among the facts: they may be secrets.
     fn facts(&self) -> serde_json::Value {
         let Template { target, work, strategy, .. } = &self.template;
-        let work = match work {
-            Work::Command(wording) => serde_json::json!({
-                "command": wording.command.chars().take(crate::command::AUDITED_TEXT).collect::<String>(),
-                "args": wording.args,
-                "environment": wording.environment.keys().collect::<Vec<_>>(),
-            }),
-            Work::Script { script_id, parameters, .. } => serde_json::json!({
-                "script_id": script_id, "parameters": parameters.keys().collect::<Vec<_>>(),
-            }),
-            Work::SavedCommand { saved_command_id, parameters, .. } => serde_json::json!({
-                "saved_command_id": saved_command_id,
-                "parameters": parameters.keys().collect::<Vec<_>>(),
-            }),
-        };
         serde_json::json!({
             "target": target,
-            "work": work,
+            "work": work.facts(),
             "strategy": strategy,
             "total": self.tally.total(),
             "safety_level": self.safety_level.as_str(),

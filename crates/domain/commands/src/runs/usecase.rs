@@ -7,8 +7,8 @@ use std::time::Duration;
 use muster_agents::{AgentRepository, AgentSelection, OsType, SelectedAgent};
 use muster_kernel::events::{Channel, EventBus, From as Since, Listener};
 use muster_kernel::{
-    AgentId, Author, Clock, CommandId, CustomerId, DangerPolicy, Denied, Entropy, Page,
-    PageRequest, Permit, Principal, RunId, ScheduleId, StorageError, TenantScope, Timestamp, act,
+    AgentId, Author, Clock, CommandId, CustomerId, Denied, Entropy, Page, PageRequest, Permit,
+    Principal, RunId, ScheduleId, StorageError, TenantScope, Timestamp, act,
 };
 
 use super::board::Boards;
@@ -18,9 +18,10 @@ use super::progress::{Step, next_step};
 use super::run::{Run, RunStatus, StopReason, Tally, summary};
 use super::wish::{Template, Work};
 use super::workshop::{Prepared, Specs, Workshop};
+use crate::approvals::{Approval, Desk};
 use crate::library::InvalidParameter;
-use crate::ports::{Courier, DangerPolicies};
-use crate::safety::{Assessment, SafetyLevel};
+use crate::ports::Courier;
+use crate::safety::Assessment;
 use crate::spec::{InvalidSpec, Spec};
 use crate::usecase::expiry;
 use crate::{AgentChannel, Command, Once, OutputBytes, Requester, State, Status};
@@ -70,6 +71,9 @@ pub enum RunsError {
     /// It is dangerous, and nobody said that they know.
     #[error("this is dangerous: it {}; send confirm: true if you mean it", .0.join(", and "))]
     Dangerous(Vec<&'static str>),
+    /// It is dangerous, a second person has to approve it, and nobody waits for that.
+    #[error("it is dangerous, and a second person would have to approve it each time")]
+    NeedsApproval,
     /// The run has ended.
     #[error("the run has ended")]
     Ended,
@@ -96,6 +100,15 @@ pub struct Wish {
     pub gone_are_left_out: bool,
 }
 
+/// What came of a wish.
+#[derive(Debug, Clone)]
+pub enum Started {
+    /// It runs.
+    Run(Box<Run>),
+    /// It waits for a second person; nothing runs.
+    Waits(Box<Approval>),
+}
+
 /// Whether words of one's own may be run as well: what is in the library needs less.
 pub type OwnWords<'a> = Option<&'a Permit<act::RunCommands>>;
 
@@ -113,7 +126,7 @@ pub struct RunsPorts {
     pub repository: Arc<dyn RunRepository>,
     pub agents: Arc<dyn AgentRepository>,
     pub courier: Arc<dyn Courier>,
-    pub policies: Arc<dyn DangerPolicies>,
+    pub desk: Desk,
     pub bus: Arc<dyn EventBus>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -154,7 +167,8 @@ impl Runs {
         self.plan(permit.scope(), wish).await
     }
 
-    /// Begins a run: once this answers it is durable with all its commands.
+    /// Begins a run: once this answers it is durable with all its commands. What is dangerous where
+    /// a second person has to approve is kept for that instead, and runs nothing.
     ///
     /// # Errors
     /// [`RunsError`] says what is wrong with the wish.
@@ -163,14 +177,13 @@ impl Runs {
         permit: &Permit<act::RunSaved>,
         wording: OwnWords<'_>,
         wish: Wish,
-    ) -> Result<Run, RunsError> {
+    ) -> Result<Started, RunsError> {
         check_wording(&wish.template.work, wording)?;
         let requested_by = Requester::of(permit.actor()).ok_or(Denied::Forbidden)?;
         let plan = self.plan(permit.scope(), &wish).await?;
         check_mass(permit.principal(), &plan)?;
-        self.check_danger(&plan, wish.confirm).await?;
         let asker = Asker { scope: permit.scope(), author: permit.author(), requested_by };
-        self.begin(&asker, wish, &plan, None).await
+        self.begin_or_wait(&asker, wish, &plan, None).await
     }
 
     /// Tries the machines of a run that failed, or did not come back in time, again, as a run of
@@ -185,7 +198,7 @@ impl Runs {
         id: RunId,
         confirm: bool,
         once: Option<Once>,
-    ) -> Result<Run, RunsError> {
+    ) -> Result<Started, RunsError> {
         let run = self.find(permit.scope(), id).await?;
         check_wording(&run.template.work, wording)?;
         let requested_by = Requester::of(permit.actor()).ok_or(Denied::Forbidden)?;
@@ -207,14 +220,15 @@ impl Runs {
         let specs: Specs = machines.iter().filter_map(of_family).collect();
         let mut assessment = Assessment { level: run.safety_level, reasons: Vec::new() };
         if let Work::Command(_) = &run.template.work {
-            specs.values().for_each(|spec| assessment.add(spec.assess()));
+            for spec in specs.values() {
+                assessment.add(spec.assess());
+            }
         }
         let place = Run::secrets_place(id);
         let secrets = self.workshop.open(&place, run.template.secrets.as_ref()).await?;
         let work = run.template.work.clone();
         let plan = self.plan_of(machines, Prepared { specs, assessment, work, secrets });
         check_mass(permit.principal(), &plan)?;
-        self.check_danger(&plan, confirm).await?;
         let wish = Wish {
             template: run.template,
             confirm,
@@ -223,7 +237,7 @@ impl Runs {
             gone_are_left_out: false,
         };
         let asker = Asker { scope: permit.scope(), author: permit.author(), requested_by };
-        self.begin(&asker, wish, &plan, Some(id)).await
+        self.begin_or_wait(&asker, wish, &plan, Some(id)).await
     }
 
     /// One run, as far as it is now.
@@ -348,21 +362,6 @@ impl Runs {
         Ok((*run).clone())
     }
 
-    async fn check_danger(&self, plan: &Plan, confirm: bool) -> Result<(), RunsError> {
-        if plan.assessment().level < SafetyLevel::Dangerous || confirm {
-            return Ok(());
-        }
-        for customer in plan.customers() {
-            match self.ports.policies.danger_policy(customer).await? {
-                DangerPolicy::Allow => {}
-                DangerPolicy::Confirm | DangerPolicy::Approve => {
-                    return Err(RunsError::Dangerous(plan.assessment().reasons.clone()));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Makes the run and its commands durable, and sets it going.
     pub(super) async fn begin(
         &self,
@@ -393,7 +392,9 @@ impl Runs {
             }
             Ok(Begun::Known(known)) => {
                 self.boards.remove(id);
-                self.find(asker.scope, known).await
+                // What the key made may be an approval, of a time when the policy was another.
+                let known = self.ports.repository.find(asker.scope, known).await?;
+                Ok(self.as_it_is(known.ok_or(RunsError::KeyReused)?))
             }
             Ok(Begun::Conflict) => {
                 self.boards.remove(id);

@@ -7,6 +7,7 @@ use muster_agents::OsType;
 use muster_kernel::{AgentId, CustomerId, SavedCommandId, ScriptId, Sealed};
 use serde::{Deserialize, Serialize};
 
+use crate::command::AUDITED_TEXT;
 use crate::{ShellType, SpecRequest};
 
 /// How many machines a target may name one by one.
@@ -81,6 +82,19 @@ impl From<Wording> for SpecRequest {
     }
 }
 
+impl From<SpecRequest> for Wording {
+    fn from(request: SpecRequest) -> Self {
+        Self {
+            command: request.command,
+            args: request.args,
+            shell_type: request.shell_type,
+            timeout: request.timeout,
+            working_directory: request.working_directory,
+            environment: request.environment,
+        }
+    }
+}
+
 /// What runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -105,6 +119,27 @@ pub enum Work {
         /// Seconds that it may run.
         timeout: Option<f64>,
     },
+}
+
+impl Work {
+    /// What the audit log shows of it. The values of parameters and variables are not among it:
+    /// they may be secrets.
+    pub(crate) fn facts(&self) -> serde_json::Value {
+        match self {
+            Self::Command(wording) => serde_json::json!({
+                "command": wording.command.chars().take(AUDITED_TEXT).collect::<String>(),
+                "args": wording.args,
+                "environment": wording.environment.keys().collect::<Vec<_>>(),
+            }),
+            Self::Script { script_id, parameters, .. } => serde_json::json!({
+                "script_id": script_id, "parameters": parameters.keys().collect::<Vec<_>>(),
+            }),
+            Self::SavedCommand { saved_command_id, parameters, .. } => serde_json::json!({
+                "saved_command_id": saved_command_id,
+                "parameters": parameters.keys().collect::<Vec<_>>(),
+            }),
+        }
+    }
 }
 
 /// What a run is made of. A schedule keeps one and makes a run of it each time.

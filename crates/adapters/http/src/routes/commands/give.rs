@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
-use muster_commands::{Given, InvalidSpec, Once, Request, SpecRequest, Waited};
+use muster_commands::{Accepted, Given, InvalidSpec, Once, Request, SpecRequest, Waited};
 use muster_kernel::{AgentId, Permit, ScriptId, act};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{CommandAnswer, Shell};
 use crate::extract::{Body, Id, IdempotencyKey, Json, May};
+use crate::routes::approvals::{WaitingAnswer, waiting};
 use crate::routes::runs::execute::{ExecuteRequest, Executed};
 use crate::{AppState, Problem};
 
@@ -127,6 +128,22 @@ impl AcceptedAnswer {
     }
 }
 
+/// A command that was accepted, or a dangerous one that waits for a second person.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is what the document shows")]
+pub(crate) enum GivenAnswer {
+    Accepted(AcceptedAnswer),
+    Waiting(WaitingAnswer),
+}
+
+fn respond(state: &AppState, accepted: &Accepted) -> HttpResponse {
+    match accepted {
+        Accepted::Given(given) => AcceptedAnswer::respond(given),
+        Accepted::Waits(approval) => waiting(state, approval),
+    }
+}
+
 fn expires_in(seconds: Option<f64>) -> Result<Option<Duration>, Problem> {
     let duration = seconds.map(Duration::try_from_secs_f64).transpose();
     duration.map_err(|_| {
@@ -170,7 +187,7 @@ fn wish(
     request_body = CommandRequest,
     responses(
         (status = 200, description = "it has ended", body = CommandAnswer),
-        (status = 202, description = "it goes on", body = AcceptedAnswer),
+        (status = 202, description = "it goes on, or waits for a second person", body = GivenAnswer),
         (status = 404, description = "no such agent"),
         (status = 409, description = "`IDEMPOTENCY_KEY_REUSED`, or `DANGEROUS_COMMAND` without `confirm`"),
         (status = 422, description = "the command breaks a rule"),
@@ -192,6 +209,7 @@ pub(crate) async fn run(
             Ok(HttpResponse::Ok().json(CommandAnswer::whole(&state, &command).await?))
         }
         Waited::GoesOn(given) => Ok(AcceptedAnswer::respond(&given)),
+        Waited::Waits(approval) => Ok(waiting(&state, &approval)),
     }
 }
 
@@ -201,7 +219,7 @@ pub(crate) async fn run(
     params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = CommandRequest,
     responses(
-        (status = 202, body = AcceptedAnswer),
+        (status = 202, body = GivenAnswer),
         (status = 404, description = "no such agent"),
         (status = 409, description = "`IDEMPOTENCY_KEY_REUSED`, or `DANGEROUS_COMMAND` without `confirm`"),
         (status = 422, description = "the command breaks a rule"),
@@ -216,8 +234,8 @@ pub(crate) async fn queue(
 ) -> Result<impl Responder, Problem> {
     let Body { value, fingerprint } = body.body().await?;
     let request = wish(&permit, id.get()?, key, value, fingerprint)?;
-    let given = state.commands.give(&permit, id.get()?, request).await?;
-    Ok(AcceptedAnswer::respond(&given))
+    let accepted = state.commands.give(&permit, id.get()?, request).await?;
+    Ok(respond(&state, &accepted))
 }
 
 /// Queue a command in `DeployFlow`'s form.
@@ -225,7 +243,7 @@ pub(crate) async fn queue(
     post, path = "/devices/{id}/actions", tag = "commands", operation_id = "queue_action",
     params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = ActionRequest,
-    responses((status = 202, body = AcceptedAnswer), (status = 404), (status = 422)),
+    responses((status = 202, body = GivenAnswer), (status = 404), (status = 422)),
 )]
 pub(crate) async fn action(
     state: web::Data<AppState>,
@@ -245,6 +263,6 @@ pub(crate) async fn action(
     }
     let permit = saved.also::<act::RunCommands>()?;
     let request = wish(&permit, id.get()?, key, value.into(), fingerprint)?;
-    let given = state.commands.give(&permit, id.get()?, request).await?;
-    Ok(AcceptedAnswer::respond(&given))
+    let accepted = state.commands.give(&permit, id.get()?, request).await?;
+    Ok(respond(&state, &accepted))
 }

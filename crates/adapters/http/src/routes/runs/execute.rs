@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, Responder, web};
-use muster_commands::runs::{Target, Template, Wish, Work};
+use muster_commands::runs::{Started, Target, Template, Wish, Work};
 use muster_kernel::{AgentId, RunId, SavedCommandId, ScriptId, act};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::RunAnswer;
 use super::start::{MAX_BODY, accepted, once};
 use crate::extract::{Body, Id, IdempotencyKey, Json, May};
+use crate::routes::approvals::{WaitingAnswer, waiting};
 use crate::routes::wish::{StrategyBody, TargetBody, parameters, seconds};
 use crate::{AppState, Problem};
 
@@ -54,13 +55,15 @@ pub(crate) struct TaskAnswer {
     message: &'static str,
 }
 
-/// A run of many machines, or the command of one that was named alone.
+/// A run of many machines, the command of one that was named alone, or what waits for a second
+/// person.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it is what the document shows")]
 pub(crate) enum ExecuteAnswer {
     Task(TaskAnswer),
     Run(Box<RunAnswer>),
+    Waiting(WaitingAnswer),
 }
 
 impl ExecuteRequest {
@@ -127,7 +130,10 @@ impl ExecuteRequest {
             schedule_id: None,
             gone_are_left_out: false,
         };
-        let run = state.runs.start(permit, None, wish).await?;
+        let run = match state.runs.start(permit, None, wish).await? {
+            Started::Run(run) => *run,
+            Started::Waits(approval) => return Ok(waiting(state, &approval)),
+        };
         if self.agent_id.is_none() {
             return Ok(accepted(run));
         }

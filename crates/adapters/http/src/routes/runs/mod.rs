@@ -121,7 +121,9 @@ impl From<RunsError> for Problem {
             RunsError::Denied(denied) => denied.into(),
             RunsError::Invalid(error) => error.into(),
             RunsError::KeyReused => Self::new(ProblemCode::IdempotencyConflict, text),
-            RunsError::Dangerous(_) => Self::new(ProblemCode::DangerousCommand, text),
+            RunsError::Dangerous(_) | RunsError::NeedsApproval => {
+                Self::new(ProblemCode::DangerousCommand, text)
+            }
             RunsError::Ended | RunsError::WrongState(_) => Self::new(ProblemCode::WrongState, text),
             RunsError::Storage(error) => error.into(),
         }

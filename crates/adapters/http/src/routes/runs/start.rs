@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
 use muster_commands::Once;
-use muster_commands::runs::{Plan, Run, Template, Wish};
+use muster_commands::runs::{Plan, Run, Started, Template, Wish};
 use muster_kernel::{CustomerId, Permit, RunId, act};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::RunAnswer;
 use crate::extract::{Body, Id, IdempotencyKey, Json, May};
+use crate::routes::approvals::{WaitingAnswer, waiting};
 use crate::routes::wish::{StrategyBody, TargetBody, WorkBody, seconds};
 use crate::{AppState, Problem};
 
@@ -92,6 +93,22 @@ impl From<Plan> for PreviewAnswer {
     }
 }
 
+/// A run, or a dangerous one that waits for a second person.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is what the document shows")]
+pub(crate) enum StartedAnswer {
+    Run(Box<RunAnswer>),
+    Waiting(WaitingAnswer),
+}
+
+pub(super) fn respond(state: &AppState, started: Started) -> HttpResponse {
+    match started {
+        Started::Run(run) => accepted(*run),
+        Started::Waits(approval) => waiting(state, &approval),
+    }
+}
+
 pub(super) fn accepted(run: Run) -> HttpResponse {
     let location = format!("/api/v1/runs/{}", run.id);
     HttpResponse::Accepted().insert_header((LOCATION, location)).json(RunAnswer::from(run))
@@ -113,7 +130,7 @@ pub(super) fn once(
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = RunRequest,
     responses(
-        (status = 202, body = RunAnswer),
+        (status = 202, body = StartedAnswer),
         (status = 404, description = "a machine, customer, script or saved command that is not there"),
         (status = 409, description = "`IDEMPOTENCY_KEY_REUSED`, or `DANGEROUS_COMMAND` without `confirm`"),
         (status = 422, description = "no machine is meant, or something breaks a rule"),
@@ -128,7 +145,8 @@ pub(crate) async fn start(
     let Body { value, fingerprint } = body.up_to(MAX_BODY).body().await?;
     let wish = value.wish(once(&permit, key, "runs", fingerprint))?;
     let own_words = permit.also::<act::RunCommands>().ok();
-    Ok(accepted(state.runs.start(&permit, own_words.as_ref(), wish).await?))
+    let started = state.runs.start(&permit, own_words.as_ref(), wish).await?;
+    Ok(respond(&state, started))
 }
 
 /// Who a run would be on, without beginning it.
@@ -164,7 +182,7 @@ pub(crate) struct RetryRequest {
     params(("id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = RetryRequest,
     responses(
-        (status = 202, body = RunAnswer),
+        (status = 202, body = StartedAnswer),
         (status = 404),
         (status = 409, description = "`WRONG_STATE`: it goes on, or nothing of it failed; \
             `DANGEROUS_COMMAND` without `confirm`"),
@@ -181,6 +199,6 @@ pub(crate) async fn retry(
     let id = id.get()?;
     let once = once(&permit, key, &format!("runs/{id}/retry"), fingerprint);
     let own_words = permit.also::<act::RunCommands>().ok();
-    let run = state.runs.retry(&permit, own_words.as_ref(), id, value.confirm, once).await?;
-    Ok(accepted(run))
+    let started = state.runs.retry(&permit, own_words.as_ref(), id, value.confirm, once).await?;
+    Ok(respond(&state, started))
 }
