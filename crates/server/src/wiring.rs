@@ -1,5 +1,6 @@
 //! Which adapter stands behind which port.
 
+mod planning;
 mod work;
 
 use std::sync::Arc;
@@ -10,11 +11,8 @@ use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::{Agents, Enrolment};
 use muster_audit::{Audit, ChainKey};
-use muster_commands::runs::{Launcher, Workshop};
-use muster_commands::schedules::{
-    AllInUtc, HistoryRetention, Scheduler, SchedulerPorts, Schedules,
-};
-use muster_commands::{Limits, Retention, Sweep};
+use muster_commands::schedules::{HistoryRetention, Scheduler};
+use muster_commands::{Retention, Sweep};
 use muster_crypto::{
     BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SealedVault, SystemClock,
     Totps,
@@ -26,12 +24,12 @@ use muster_kernel::{Clock, Entropy, Secret};
 use muster_local_bus::{LocalLimiter, LocalTickets};
 use muster_protocol::Signed;
 use muster_sea_orm::{
-    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaEnrollmentTokens, SeaIdentity, SeaSchedules,
-    SeaSettings,
+    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaEnrollmentTokens, SeaIdentity, SeaSettings,
 };
 use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
 
+use self::planning::Planning;
 use self::work::Work;
 use crate::absentees::KnownAbsentees;
 use crate::config::Config;
@@ -75,58 +73,23 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
 
     let keys = Arc::new(Keys::new(master.clone()));
     let output_limit = usize::try_from(config.output_limit).unwrap_or(usize::MAX);
-    let Work {
-        agents,
-        customers,
-        commands,
-        runs,
-        bus,
-        connections,
-        channel,
-        payloads,
-        sweep,
-        retention,
-        leases,
-        scripts,
-        saved_commands,
-        workshop,
-    } = Work::new(&base, config.limits, output_limit);
-    let presence = Arc::new(connections.clone());
+    let work = Work::new(&base, config.limits, output_limit);
+    let presence = Arc::new(work.connections.clone());
     let stop = CancellationToken::new();
     let tokens = Arc::new(SeaEnrollmentTokens::new(database.clone()));
     let api_keys = ApiKeys::new(
         Arc::new(SeaApiKeys::new(database.clone())),
-        customers.clone(),
+        work.customers.clone(),
         keys.clone(),
         clock.clone(),
         entropy.clone(),
     );
     let api_keys = Arc::new(api_keys);
-    let schedules = Arc::new(SeaSchedules::new(database.clone()));
-    let scheduler = Scheduler::new(SchedulerPorts {
-        courses: schedules.clone(),
-        launcher: Arc::new(Launcher::new(
-            runs.clone(),
-            Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone())),
-        )),
-        // No agent tells its zone yet.
-        zones: Arc::new(AllInUtc),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-    });
+    let absentees = KnownAbsentees::new(identity.clone(), api_keys.clone());
+    let planning = Planning::new(&base, &work, absentees, config.limits);
     let log = Arc::new(SeaAudit::new(database.clone()));
-    let socket = AgentSocket::new(AgentSocketPorts {
-        tokens: agents.clone(),
-        agents: agents.clone(),
-        channel,
-        payloads,
-        connections: connections.clone(),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        sign: signer(master),
-        peer_address: peer_address(config.web.trusted_proxies.clone()),
-        output_limit: config.output_limit,
-    });
+    let socket = agent_socket(&base, &work, config);
+    let Work { agents, customers, connections, .. } = work;
     let state = AppState {
         identity,
         customers: Customers::new(customers.clone(), clock.clone(), entropy.clone()),
@@ -141,14 +104,14 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         enrolment: Enrolment::new(agents.clone(), keys, clock.clone(), entropy.clone()),
         agents: Agents::new(agents.clone(), presence, clock.clone()),
         agent_tokens: agents.clone(),
-        commands,
-        leases,
+        commands: work.commands,
+        leases: work.leases,
         polls: Arc::new(Polls::new(socket.clone())),
-        runs,
-        bus,
-        schedules: planning(&base, schedules.clone(), workshop, config.limits),
-        scripts,
-        saved_commands,
+        runs: work.runs,
+        bus: work.bus,
+        schedules: planning.schedules,
+        scripts: work.scripts,
+        saved_commands: work.saved_commands,
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter: Arc::new(LocalLimiter::default()),
@@ -158,7 +121,6 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         clock: clock.clone(),
         closing: stop.clone(),
     };
-    let history = HistoryRetention::new(schedules, clock.clone());
     let database = database.clone();
     let state = web::Data::new(state);
     Ok(Wired {
@@ -166,10 +128,10 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         socket,
         connections,
         agents,
-        sweep,
-        retention,
-        history,
-        scheduler,
+        sweep: work.sweep,
+        retention: work.retention,
+        history: planning.history,
+        scheduler: planning.ticker,
         database,
         stop,
         first_password,
@@ -232,15 +194,20 @@ fn chain_key(master: &MasterKey) -> ChainKey {
     ChainKey::new(master.derive("audit", &[]))
 }
 
-fn planning(
-    base: &Base,
-    repository: Arc<SeaSchedules>,
-    keeper: Workshop,
-    limits: Limits,
-) -> Schedules {
-    let (clock, entropy) = (base.clock.clone(), base.entropy.clone());
-    // No agent tells its zone yet.
-    Schedules::new(repository, Arc::new(AllInUtc), Arc::new(keeper), clock, entropy, limits)
+fn agent_socket(base: &Base, work: &Work, config: &Config) -> AgentSocket {
+    AgentSocket::new(AgentSocketPorts {
+        tokens: work.agents.clone(),
+        agents: work.agents.clone(),
+        channel: work.channel.clone(),
+        payloads: work.payloads.clone(),
+        connections: work.connections.clone(),
+        bus: work.bus.clone(),
+        clock: base.clock.clone(),
+        entropy: base.entropy.clone(),
+        sign: signer(&base.master),
+        peer_address: peer_address(config.web.trusted_proxies.clone()),
+        output_limit: config.output_limit,
+    })
 }
 
 fn settings(base: &Base) -> Settings {

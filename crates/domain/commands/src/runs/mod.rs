@@ -6,6 +6,7 @@
 //! strategy and how far the machines are; [`Runs::drive`] does it. [`Boards`] know how far they
 //! are, in memory, and tell listeners.
 
+mod begin;
 mod board;
 mod compose;
 mod driver;
