@@ -23,6 +23,7 @@ mod m20261121_000017_runs;
 mod m20261121_000019_schedules;
 mod m20261121_000020_library;
 mod m20261121_000021_first_saved_commands;
+mod m20261121_000030_output_encoding;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000019_schedules::Migration),
             Box::new(m20261121_000020_library::Migration),
             Box::new(m20261121_000021_first_saved_commands::Migration),
+            Box::new(m20261121_000030_output_encoding::Migration),
         ]
     }
 }

@@ -12,7 +12,7 @@ use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddres
 use muster_agents::{Agents, Enrolment};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
-use muster_commands::{Retention, Sweep};
+use muster_commands::{Compression, Retention, Sweep};
 use muster_crypto::{
     BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SealedVault, SystemClock,
     Totps,
@@ -50,6 +50,7 @@ pub(crate) struct Wired {
     pub(crate) sweep: Sweep,
     pub(crate) retention: Retention,
     pub(crate) history: HistoryRetention,
+    pub(crate) compression: Compression,
     pub(crate) scheduler: Scheduler,
     pub(crate) database: Database,
     /// Ends everything.
@@ -130,6 +131,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         agents,
         sweep: work.sweep,
         retention: work.retention,
+        compression: work.compression,
         history: planning.history,
         scheduler: planning.ticker,
         database,

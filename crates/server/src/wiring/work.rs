@@ -6,7 +6,8 @@ use muster_agent_socket::Connections;
 use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scripts};
 use muster_commands::runs::{Boards, Runs, RunsPorts, Workshop};
 use muster_commands::{
-    AgentChannel, CommandFeed, Commands, CommandsPorts, Leases, Limits, Payloads, Retention, Sweep,
+    AgentChannel, CommandFeed, Commands, CommandsPorts, Compression, Leases, Limits, Payloads,
+    Retention, Sweep,
 };
 use muster_kernel::Entropy;
 use muster_kernel::events::EventBus;
@@ -30,6 +31,7 @@ pub(super) struct Work {
     pub(super) payloads: Payloads,
     pub(super) sweep: Sweep,
     pub(super) retention: Retention,
+    pub(super) compression: Compression,
     pub(super) leases: Leases,
 }
 
@@ -98,7 +100,8 @@ impl Work {
             ),
             payloads,
             sweep: Sweep::new(channel.clone(), ledger.clone(), clock.clone()),
-            retention: Retention::new(ledger, clock.clone()),
+            retention: Retention::new(ledger.clone(), clock.clone()),
+            compression: Compression::new(ledger, clock.clone()),
             channel,
         }
     }
