@@ -24,7 +24,8 @@ use muster_kernel::{Clock, Entropy, Secret};
 use muster_local_bus::{LocalLimiter, LocalTickets};
 use muster_protocol::Signed;
 use muster_sea_orm::{
-    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaEnrollmentTokens, SeaIdentity, SeaSettings,
+    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaCustomers, SeaEnrollmentTokens, SeaIdentity,
+    SeaSettings,
 };
 use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
@@ -74,18 +75,10 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
 
     let keys = Arc::new(Keys::new(master.clone()));
     let output_limit = usize::try_from(config.output_limit).unwrap_or(usize::MAX);
-    let work = Work::new(&base, config.limits, output_limit);
+    let work = Work::new(&base, config.limits, output_limit, config.local_execution);
     let presence = Arc::new(work.connections.clone());
     let stop = CancellationToken::new();
-    let tokens = Arc::new(SeaEnrollmentTokens::new(database.clone()));
-    let api_keys = ApiKeys::new(
-        Arc::new(SeaApiKeys::new(database.clone())),
-        work.customers.clone(),
-        keys.clone(),
-        clock.clone(),
-        entropy.clone(),
-    );
-    let api_keys = Arc::new(api_keys);
+    let api_keys = Arc::new(api_keys(&base, work.customers.clone(), keys.clone()));
     let absentees = KnownAbsentees::new(identity.clone(), api_keys.clone());
     let planning = Planning::new(&base, &work, absentees, config.limits);
     let log = Arc::new(SeaAudit::new(database.clone()));
@@ -95,17 +88,12 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         identity,
         customers: Customers::new(customers.clone(), clock.clone(), entropy.clone()),
         api_keys,
-        enrollment_tokens: EnrollmentTokens::new(
-            tokens,
-            customers,
-            keys.clone(),
-            clock.clone(),
-            entropy.clone(),
-        ),
+        enrollment_tokens: enrollment_tokens(&base, customers, keys.clone()),
         enrolment: Enrolment::new(agents.clone(), keys, clock.clone(), entropy.clone()),
         agents: Agents::new(agents.clone(), presence, clock.clone()),
         agent_tokens: agents.clone(),
         commands: work.commands,
+        local: work.local,
         leases: work.leases,
         polls: Arc::new(Polls::new(socket.clone())),
         runs: work.runs,
@@ -210,6 +198,20 @@ fn agent_socket(base: &Base, work: &Work, config: &Config) -> AgentSocket {
         peer_address: peer_address(config.web.trusted_proxies.clone()),
         output_limit: config.output_limit,
     })
+}
+
+fn api_keys(base: &Base, customers: Arc<SeaCustomers>, keys: Arc<Keys>) -> ApiKeys {
+    let repository = Arc::new(SeaApiKeys::new(base.database.clone()));
+    ApiKeys::new(repository, customers, keys, base.clock.clone(), base.entropy.clone())
+}
+
+fn enrollment_tokens(
+    base: &Base,
+    customers: Arc<SeaCustomers>,
+    keys: Arc<Keys>,
+) -> EnrollmentTokens {
+    let repository = Arc::new(SeaEnrollmentTokens::new(base.database.clone()));
+    EnrollmentTokens::new(repository, customers, keys, base.clock.clone(), base.entropy.clone())
 }
 
 fn settings(base: &Base) -> Settings {

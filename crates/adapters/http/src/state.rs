@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use muster_agents::{AgentTokens, Agents, Enrolment};
 use muster_audit::Audit;
 use muster_commands::library::{SavedCommands, Scripts};
+use muster_commands::local::LocalExecution;
 use muster_commands::runs::Runs;
 use muster_commands::schedules::Schedules;
 use muster_commands::{Commands, Leases};
@@ -31,6 +32,7 @@ pub struct AppState {
     pub agents: Agents,
     pub agent_tokens: Arc<dyn AgentTokens>,
     pub commands: Commands,
+    pub local: LocalExecution,
     pub runs: Runs,
     pub bus: Arc<dyn EventBus>,
     pub schedules: Schedules,

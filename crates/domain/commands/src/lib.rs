@@ -9,7 +9,7 @@
 //! [`Payloads`] what it hands over beside the command, [`Leases`] what agents do that ask in plain
 //! requests, [`Sweep`] what time does, [`Compression`] and [`Retention`] what age does. [`runs`] are
 //! one order to many machines, [`schedules`] come due by themselves, and what is kept to be run
-//! again is in the [`library`].
+//! again is in the [`library`]. [`local`] is about the server's own machine, which has no agent.
 //!
 //! To add something that can happen to a command: give it an [`Event`], decide about it in
 //! `apply`, and let the property tests there tell whether that holds.
@@ -21,6 +21,7 @@ mod compression;
 mod event;
 mod leases;
 pub mod library;
+pub mod local;
 mod payload;
 mod ports;
 mod reconcile;

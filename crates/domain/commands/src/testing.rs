@@ -27,6 +27,7 @@ use crate::{
 
 mod contract;
 pub mod library;
+pub mod local;
 mod runs;
 pub mod schedules;
 

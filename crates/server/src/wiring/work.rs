@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use muster_agent_socket::Connections;
 use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scripts};
+use muster_commands::local::{LocalExecution, LocalPorts, LocalShell};
 use muster_commands::runs::{Boards, Runs, RunsPorts, Workshop};
 use muster_commands::{
     AgentChannel, CommandFeed, Commands, CommandsPorts, Compression, Leases, Limits, Payloads,
@@ -12,6 +13,7 @@ use muster_commands::{
 use muster_kernel::Entropy;
 use muster_kernel::events::EventBus;
 use muster_local_bus::{LocalEvents, LocalFeed};
+use muster_local_shell::Shells;
 use muster_sea_orm::{SeaAgents, SeaCommands, SeaCustomers, SeaLibrary, SeaRuns};
 
 use super::Base;
@@ -33,10 +35,11 @@ pub(super) struct Work {
     pub(super) retention: Retention,
     pub(super) compression: Compression,
     pub(super) leases: Leases,
+    pub(super) local: LocalExecution,
 }
 
 impl Work {
-    pub(super) fn new(base: &Base, limits: Limits, output_limit: usize) -> Self {
+    pub(super) fn new(base: &Base, limits: Limits, output_limit: usize, local: bool) -> Self {
         let Base { database, vault, clock, entropy, .. } = base;
         let customers = Arc::new(SeaCustomers::new(database.clone()));
         let agents = Arc::new(SeaAgents::new(database.clone()));
@@ -80,6 +83,7 @@ impl Work {
             channel.clone(),
             workshop.clone(),
         );
+        let local = local.then(|| shells(output_limit));
         let payloads = Payloads::new(shelf.clone(), vault.clone());
         Self {
             scripts,
@@ -98,6 +102,7 @@ impl Work {
                 clock.clone(),
                 output_limit,
             ),
+            local: local_execution(base, ledger.clone(), limits, local),
             payloads,
             sweep: Sweep::new(channel.clone(), ledger.clone(), clock.clone()),
             retention: Retention::new(ledger.clone(), clock.clone()),
@@ -105,6 +110,21 @@ impl Work {
             channel,
         }
     }
+}
+
+fn shells(output_limit: usize) -> Arc<dyn LocalShell> {
+    tracing::warn!("local execution is on: admins can run commands on this machine");
+    Arc::new(Shells::new(output_limit))
+}
+
+fn local_execution(
+    base: &Base,
+    trail: Arc<SeaCommands>,
+    limits: Limits,
+    shell: Option<Arc<dyn LocalShell>>,
+) -> LocalExecution {
+    let (clock, entropy) = (base.clock.clone(), base.entropy.clone());
+    LocalExecution::new(LocalPorts { shell, trail, clock, entropy }, limits)
 }
 
 /// What tells the events of this process from those of any other.

@@ -6,6 +6,7 @@ mod compression;
 mod encoding;
 pub(crate) mod entity;
 mod ledger;
+mod local;
 mod retention;
 
 use std::sync::Arc;
