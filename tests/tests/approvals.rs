@@ -35,13 +35,10 @@ impl World {
         Self { server, admin, ann, acme, fleet }
     }
 
-    fn wish(&self) -> Value {
-        json!({ "target": { "all": true }, "command": DANGEROUS, "confirm": true })
-    }
-
     /// A request that waits; answers with the path of its approval.
     async fn waiting(&self) -> String {
-        let answer = self.admin.post("/runs", &self.wish()).await;
+        let wish = json!({ "target": { "all": true }, "command": DANGEROUS, "confirm": true });
+        let answer = self.admin.post("/runs", &wish).await;
         assert_eq!(answer["status"], "waiting_for_approval", "{answer}");
         path(&answer)
     }

@@ -49,7 +49,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let server = Server::start().await;
+        let server = Server::start_with(&[("MUSTER_LOCAL_EXECUTION", "true")]).await;
         let admin = server.admin().await;
         admin.put("/settings", &json!({ "rate_limits": false })).await;
         let acme = id(&admin.post("/customers", &json!({ "name": "Acme" })).await);
@@ -272,6 +272,7 @@ impl World {
             ("POST", "/schedules") => self.schedule(),
             ("PUT", "/schedules/{id}") => json!({ "enabled": false }),
             (_, "/agent/actions/{command_id}/result") => json!({ "status": "completed" }),
+            (_, "/commands/execute/batch") => json!({ "commands": [command()] }),
             ("POST", path @ ("/scripts" | "/commands/saved")) => self.wish(path, unique),
             ("PUT", "/scripts/{id}" | "/commands/saved/{id}") => json!({ "description": unique }),
             (_, "/scripts/{id}/execute" | "/commands/saved/{id}/execute") => {

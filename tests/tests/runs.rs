@@ -278,10 +278,10 @@ async fn a_listener_hears_each_change_once_in_order_also_when_it_was_cut_off() {
     // From the beginning again, and from where nobody ever was.
     let whole = EventSource::open(&api, &path, None).await.until("finished").await;
     assert_eq!(whole, events);
-    let mut lost = EventSource::open(&api, &path, Some("elsewhere-3")).await;
-    assert_eq!(lost.next().await.unwrap().name, "reset");
-    assert_eq!(lost.next().await.unwrap().name, "finished");
-    assert_eq!(lost.next().await, None);
+    let mut elsewhere = EventSource::open(&api, &path, Some("elsewhere-3")).await;
+    assert_eq!(elsewhere.next().await.unwrap().name, "reset");
+    assert_eq!(elsewhere.next().await.unwrap().name, "finished");
+    assert_eq!(elsewhere.next().await, None);
 }
 
 #[tokio::test]
@@ -305,6 +305,21 @@ async fn everybody_hears_of_what_they_may_see_and_of_nothing_else() {
     let nothing = tokio::time::timeout(Duration::from_secs(2), theirs.next()).await;
     assert!(nothing.is_err(), "{nothing:?}");
     assert_eq!(api.problem(Method::GET, "/events?topics=all", &json!({})).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_machine_that_comes_or_goes_is_told_of() {
+    let server = Server::start().await;
+    let api = server.admin().await;
+    let token = api.enrollment_token("Acme").await;
+    let mut events = EventSource::open(&api, "/events?topics=agents", None).await;
+    let mut agent = Agent::start(&server, "laptop", &token);
+    let id = api.connected("laptop").await;
+    let came = events.next().await.unwrap();
+    assert_eq!((came.name.as_str(), &came.data["connected"]), ("agent", &json!(true)));
+    assert!(agent.stop());
+    let went = events.next().await.unwrap();
+    assert_eq!((&went.data["agent_id"], &went.data["connected"]), (&json!(id), &json!(false)));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
 use parking_lot::Mutex;
 
+use crate::events::{Channel, Event, EventBus, From as Since, Heard, Listener};
 use crate::{
     Act, Author, Clock, Entropy, Permit, Principal, Role, Sealed, Secret, SessionId, StorageError,
     TenantScope, Timestamp, UserId, Vault,
@@ -105,4 +106,25 @@ pub fn permit_in<A: Act>(seed: u64, tenants: TenantScope) -> Permit<A> {
         lacks_second_factor: false,
     };
     Permit::ask(principal, &Author::system()).expect("the role allows it")
+}
+
+/// A bus with nobody on it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SilentBus;
+
+impl EventBus for SilentBus {
+    fn tell(&self, _: Channel, _: Event) {}
+
+    fn close(&self, _: Channel) {}
+
+    fn listen(&self, _: Channel, _: Since<'_>) -> Box<dyn Listener> {
+        Box::new(Self)
+    }
+}
+
+#[async_trait]
+impl Listener for SilentBus {
+    async fn next(&mut self) -> Heard {
+        Heard::Over
+    }
 }

@@ -75,6 +75,11 @@ pub(crate) struct Settings {
     /// Bytes of each stream of a command's output that are kept [default: 16777216].
     #[arg(long, env = "MUSTER_OUTPUT_LIMIT")]
     pub(crate) output_limit: Option<u64>,
+    /// Let admins run commands on this machine, as the user that runs the server [default: false].
+    // Not a setting of the API: whoever takes over an admin's session has the agents already, and
+    // is not to switch on the way to the machine that holds the keys.
+    #[arg(long, env = "MUSTER_LOCAL_EXECUTION", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) local_execution: Option<bool>,
     /// `text` or `json` [default: text on a terminal, else json].
     #[arg(long, env = "MUSTER_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
@@ -135,6 +140,7 @@ pub(crate) struct Config {
     pub(crate) admin_password: Option<Password>,
     pub(crate) limits: Limits,
     pub(crate) output_limit: u64,
+    pub(crate) local_execution: bool,
     pub(crate) log_format: Option<LogFormat>,
 }
 
@@ -197,6 +203,7 @@ impl Config {
             admin_password: admin_password.context("MUSTER_ADMIN_PASSWORD")?,
             limits,
             output_limit: settings.output_limit.unwrap_or(16 * 1024 * 1024),
+            local_execution: settings.local_execution.unwrap_or(false),
             log_format: settings.log_format,
         })
     }
@@ -286,6 +293,7 @@ impl Settings {
             default_timeout: self.default_timeout.or(file.default_timeout),
             max_timeout: self.max_timeout.or(file.max_timeout),
             output_limit: self.output_limit.or(file.output_limit),
+            local_execution: self.local_execution.or(file.local_execution),
             log_format: self.log_format.or(file.log_format),
         }
     }
@@ -306,6 +314,7 @@ mod tests {
         let config = Config::check(Settings::default()).unwrap();
         assert_eq!(config.web.public_url, "http://127.0.0.1:8000");
         assert_eq!(config.limits.default_timeout, Duration::from_secs(30));
+        assert!(!config.local_execution, "it has to be asked for");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use muster_agent_socket::Connections;
 use muster_agents::AgentRepository;
 use muster_commands::runs::Runs;
 use muster_commands::schedules::{HistoryRetention, Scheduler};
-use muster_commands::{Retention, Sweep};
+use muster_commands::{Compression, Retention, Sweep};
 use muster_customers::ApiKeys;
 use muster_http::AppState;
 use muster_kernel::Clock;
@@ -136,11 +136,12 @@ pub(crate) async fn reload_settings(settings: Arc<Settings>, stop: CancellationT
     }
 }
 
-/// What is let go of when it is old enough.
+/// What is let go of, or kept smaller, when it is old enough.
 pub(crate) struct Housekeeping {
     pub(crate) state: Data<AppState>,
     pub(crate) retention: Retention,
     pub(crate) history: HistoryRetention,
+    pub(crate) compression: Compression,
     pub(crate) database: Database,
 }
 
@@ -158,6 +159,13 @@ impl Housekeeping {
             told("sessions that were over", self.state.identity.forget_sessions().await);
             let before = self.state.clock.now() - REQUESTS_ARE_KNOWN_FOR;
             told("idempotency keys", self.database.forget_requests(before).await);
+            if let Some(after) = self.keep(Key::CommandsCompressAfterDays) {
+                // Years of output take a while at the first time, and can go on at the next start.
+                tokio::select! {
+                    looked_at = self.compression.run(after) => compressed(looked_at),
+                    () = stop.cancelled() => {}
+                }
+            }
         }
     }
 
@@ -173,6 +181,14 @@ fn told<E: std::error::Error>(what: &str, gone: Result<u64, E>) {
         Ok(0) => {}
         Ok(number) => tracing::info!(number, "{what} were let go"),
         Err(error) => log(&error, &format!("{what} could not be let go")),
+    }
+}
+
+fn compressed<E: std::error::Error>(looked_at: Result<u64, E>) {
+    match looked_at {
+        Ok(0) => {}
+        Ok(number) => tracing::info!(number, "pieces of old output were compressed"),
+        Err(error) => log(&error, "old output could not be compressed"),
     }
 }
 

@@ -73,6 +73,7 @@ pub(crate) async fn run(
         sweep,
         retention,
         history,
+        compression,
         scheduler,
         database,
         stop,
@@ -117,7 +118,7 @@ pub(crate) async fn run(
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
     tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
     tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));
-    let housekeeping = jobs::Housekeeping { state, retention, history, database };
+    let housekeeping = jobs::Housekeeping { state, retention, history, compression, database };
     tasks.spawn(housekeeping.run(stop.clone()));
     if let Some(tls) = tls {
         tasks.spawn(tls.follow(stop.clone()));

@@ -1,5 +1,6 @@
 //! Which adapter stands behind which port.
 
+mod planning;
 mod work;
 
 use std::sync::Arc;
@@ -10,12 +11,8 @@ use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::{Agents, Enrolment};
 use muster_audit::{Audit, ChainKey};
-use muster_commands::approvals::{Approvals, ApprovalsPorts};
-use muster_commands::runs::{Launcher, Workshop};
-use muster_commands::schedules::{
-    AllInUtc, HistoryRetention, Scheduler, SchedulerPorts, Schedules,
-};
-use muster_commands::{Limits, Retention, Sweep};
+use muster_commands::schedules::{HistoryRetention, Scheduler};
+use muster_commands::{Compression, Retention, Sweep};
 use muster_crypto::{
     BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SealedVault, SystemClock,
     Totps,
@@ -27,12 +24,13 @@ use muster_kernel::{Clock, Entropy, Secret};
 use muster_local_bus::{LocalLimiter, LocalTickets};
 use muster_protocol::Signed;
 use muster_sea_orm::{
-    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaEnrollmentTokens, SeaIdentity, SeaSchedules,
+    Database, SeaAgents, SeaApiKeys, SeaAudit, SeaCustomers, SeaEnrollmentTokens, SeaIdentity,
     SeaSettings,
 };
 use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
 
+use self::planning::Planning;
 use self::work::Work;
 use crate::absentees::KnownAbsentees;
 use crate::config::Config;
@@ -53,6 +51,7 @@ pub(crate) struct Wired {
     pub(crate) sweep: Sweep,
     pub(crate) retention: Retention,
     pub(crate) history: HistoryRetention,
+    pub(crate) compression: Compression,
     pub(crate) scheduler: Scheduler,
     pub(crate) database: Database,
     /// Ends everything.
@@ -76,90 +75,34 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
 
     let keys = Arc::new(Keys::new(master.clone()));
     let output_limit = usize::try_from(config.output_limit).unwrap_or(usize::MAX);
-    let Work {
-        agents,
-        customers,
-        commands,
-        runs,
-        approvals,
-        texts,
-        bus,
-        connections,
-        channel,
-        payloads,
-        sweep,
-        retention,
-        leases,
-        scripts,
-        saved_commands,
-        workshop,
-    } = Work::new(&base, config.limits, output_limit);
-    let presence = Arc::new(connections.clone());
+    let work = Work::new(&base, config.limits, output_limit, config.local_execution);
+    let presence = Arc::new(work.connections.clone());
     let stop = CancellationToken::new();
-    let tokens = Arc::new(SeaEnrollmentTokens::new(database.clone()));
-    let api_keys = ApiKeys::new(
-        Arc::new(SeaApiKeys::new(database.clone())),
-        customers.clone(),
-        keys.clone(),
-        clock.clone(),
-        entropy.clone(),
-    );
-    let api_keys = Arc::new(api_keys);
-    let schedules = Arc::new(SeaSchedules::new(database.clone()));
+    let api_keys = Arc::new(api_keys(&base, work.customers.clone(), keys.clone()));
     let absentees = Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone()));
-    let approvals = Approvals::new(
-        ApprovalsPorts {
-            repository: approvals,
-            absentees: absentees.clone(),
-            texts,
-            clock: clock.clone(),
-        },
-        runs.clone(),
-    );
-    let scheduler = Scheduler::new(SchedulerPorts {
-        courses: schedules.clone(),
-        launcher: Arc::new(Launcher::new(runs.clone(), absentees)),
-        // No agent tells its zone yet.
-        zones: Arc::new(AllInUtc),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-    });
+    let approvals = work.approvals(absentees.clone(), clock.clone());
+    let planning = Planning::new(&base, &work, absentees, config.limits);
     let log = Arc::new(SeaAudit::new(database.clone()));
-    let socket = AgentSocket::new(AgentSocketPorts {
-        tokens: agents.clone(),
-        agents: agents.clone(),
-        channel,
-        payloads,
-        connections: connections.clone(),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        sign: signer(master),
-        peer_address: peer_address(config.web.trusted_proxies.clone()),
-        output_limit: config.output_limit,
-    });
+    let socket = agent_socket(&base, &work, config);
+    let Work { agents, customers, connections, .. } = work;
     let state = AppState {
         identity,
         customers: Customers::new(customers.clone(), clock.clone(), entropy.clone()),
         api_keys,
-        enrollment_tokens: EnrollmentTokens::new(
-            tokens,
-            customers,
-            keys.clone(),
-            clock.clone(),
-            entropy.clone(),
-        ),
+        enrollment_tokens: enrollment_tokens(&base, customers, keys.clone()),
         enrolment: Enrolment::new(agents.clone(), keys, clock.clone(), entropy.clone()),
         agents: Agents::new(agents.clone(), presence, clock.clone()),
         agent_tokens: agents.clone(),
-        commands,
-        leases,
+        commands: work.commands,
+        local: work.local,
+        leases: work.leases,
         polls: Arc::new(Polls::new(socket.clone())),
-        runs,
+        runs: work.runs,
         approvals,
-        bus,
-        schedules: planning(&base, schedules.clone(), workshop, config.limits),
-        scripts,
-        saved_commands,
+        bus: work.bus,
+        schedules: planning.schedules,
+        scripts: work.scripts,
+        saved_commands: work.saved_commands,
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter: Arc::new(LocalLimiter::default()),
@@ -169,7 +112,6 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         clock: clock.clone(),
         closing: stop.clone(),
     };
-    let history = HistoryRetention::new(schedules, clock.clone());
     let database = database.clone();
     let state = web::Data::new(state);
     Ok(Wired {
@@ -177,10 +119,11 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         socket,
         connections,
         agents,
-        sweep,
-        retention,
-        history,
-        scheduler,
+        sweep: work.sweep,
+        retention: work.retention,
+        compression: work.compression,
+        history: planning.history,
+        scheduler: planning.ticker,
         database,
         stop,
         first_password,
@@ -243,15 +186,34 @@ fn chain_key(master: &MasterKey) -> ChainKey {
     ChainKey::new(master.derive("audit", &[]))
 }
 
-fn planning(
+fn agent_socket(base: &Base, work: &Work, config: &Config) -> AgentSocket {
+    AgentSocket::new(AgentSocketPorts {
+        tokens: work.agents.clone(),
+        agents: work.agents.clone(),
+        channel: work.channel.clone(),
+        payloads: work.payloads.clone(),
+        connections: work.connections.clone(),
+        bus: work.bus.clone(),
+        clock: base.clock.clone(),
+        entropy: base.entropy.clone(),
+        sign: signer(&base.master),
+        peer_address: peer_address(config.web.trusted_proxies.clone()),
+        output_limit: config.output_limit,
+    })
+}
+
+fn api_keys(base: &Base, customers: Arc<SeaCustomers>, keys: Arc<Keys>) -> ApiKeys {
+    let repository = Arc::new(SeaApiKeys::new(base.database.clone()));
+    ApiKeys::new(repository, customers, keys, base.clock.clone(), base.entropy.clone())
+}
+
+fn enrollment_tokens(
     base: &Base,
-    repository: Arc<SeaSchedules>,
-    keeper: Workshop,
-    limits: Limits,
-) -> Schedules {
-    let (clock, entropy) = (base.clock.clone(), base.entropy.clone());
-    // No agent tells its zone yet.
-    Schedules::new(repository, Arc::new(AllInUtc), Arc::new(keeper), clock, entropy, limits)
+    customers: Arc<SeaCustomers>,
+    keys: Arc<Keys>,
+) -> EnrollmentTokens {
+    let repository = Arc::new(SeaEnrollmentTokens::new(base.database.clone()));
+    EnrollmentTokens::new(repository, customers, keys, base.clock.clone(), base.entropy.clone())
 }
 
 fn settings(base: &Base) -> Settings {

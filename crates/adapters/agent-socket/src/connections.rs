@@ -124,9 +124,9 @@ impl Connections {
         }
     }
 
-    /// Takes a connection out, unless a later one has taken its place.
-    pub(crate) fn leave(&self, id: AgentId, connection_id: ConnectionId) {
-        self.links.remove_if(&id, |_, link| link.connection_id == connection_id);
+    /// Takes a connection out, unless a later one has taken its place; says whether it was there.
+    pub(crate) fn leave(&self, id: AgentId, connection_id: ConnectionId) -> bool {
+        self.links.remove_if(&id, |_, link| link.connection_id == connection_id).is_some()
     }
 
     /// Notes that a frame came.

@@ -9,6 +9,7 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use muster_agents::{AgentRepository, AgentTokens};
 use muster_commands::{AgentChannel, Payloads};
+use muster_kernel::events::EventBus;
 use muster_kernel::{AgentId, Clock, ConnectionId, Entropy, ProblemCode, Secret, TokenKind};
 use muster_protocol::{MAX_FRAME_BYTES, Order, SUBPROTOCOL, Signed};
 
@@ -32,6 +33,7 @@ pub struct AgentSocketPorts {
     pub channel: AgentChannel,
     pub payloads: Payloads,
     pub connections: Connections,
+    pub bus: Arc<dyn EventBus>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub sign: Sign,

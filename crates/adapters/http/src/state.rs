@@ -8,6 +8,7 @@ use muster_agents::{AgentTokens, Agents, Enrolment};
 use muster_audit::Audit;
 use muster_commands::approvals::Approvals;
 use muster_commands::library::{SavedCommands, Scripts};
+use muster_commands::local::LocalExecution;
 use muster_commands::runs::Runs;
 use muster_commands::schedules::Schedules;
 use muster_commands::{Commands, Leases};
@@ -32,6 +33,7 @@ pub struct AppState {
     pub agents: Agents,
     pub agent_tokens: Arc<dyn AgentTokens>,
     pub commands: Commands,
+    pub local: LocalExecution,
     pub runs: Runs,
     pub approvals: Approvals,
     pub bus: Arc<dyn EventBus>,

@@ -137,14 +137,14 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<(), StorageError>;
 
-    /// Keeps that the agent connected at `now`, and what its program says of itself; says whether
-    /// the agent still exists.
+    /// Keeps that the agent connected at `now`, and what its program says of itself; answers with
+    /// whose machine it is, `None` when there is no such agent any more.
     async fn record_connected(
         &self,
         id: AgentId,
         program: AgentProgram,
         now: Timestamp,
-    ) -> Result<bool, StorageError>;
+    ) -> Result<Option<CustomerId>, StorageError>;
 
     /// Keeps that these agents were seen at `now`, in one write, and answers with those of them
     /// that no longer exist.

@@ -170,13 +170,13 @@ impl AgentRepository for FakeAgents {
         id: AgentId,
         program: AgentProgram,
         now: Timestamp,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Option<CustomerId>, StorageError> {
         let mut rows = self.rows.lock();
-        let Some((agent, _)) = rows.get_mut(&id) else { return Ok(false) };
+        let Some((agent, _)) = rows.get_mut(&id) else { return Ok(None) };
         agent.version = Some(program.version);
         agent.capabilities = program.capabilities;
         agent.last_seen = Some(now);
-        Ok(true)
+        Ok(Some(agent.customer_id))
     }
 
     async fn record_seen(

@@ -7,9 +7,10 @@
 //!
 //! [`Commands`] is what people do with commands, [`AgentChannel`] what an agent's connection does,
 //! [`Payloads`] what it hands over beside the command, [`Leases`] what agents do that ask in plain
-//! requests, [`Sweep`] what time does. [`runs`] are one order to many machines, [`schedules`] come
-//! due by themselves, what is kept to be run again is in the [`library`], and dangerous requests
-//! that wait for a second person are [`approvals`].
+//! requests, [`Sweep`] what time does, [`Compression`] and [`Retention`] what age does. [`runs`] are
+//! one order to many machines, [`schedules`] come due by themselves, what is kept to be run again is
+//! in the [`library`], and dangerous requests that wait for a second person are [`approvals`].
+//! [`local`] is about the server's own machine, which has no agent.
 //!
 //! To add something that can happen to a command: give it an [`Event`], decide about it in
 //! `apply`, and let the property tests there tell whether that holds.
@@ -18,9 +19,11 @@
 pub mod approvals;
 mod channel;
 mod command;
+mod compression;
 mod event;
 mod leases;
 pub mod library;
+pub mod local;
 mod payload;
 mod ports;
 mod reconcile;
@@ -38,14 +41,15 @@ pub use channel::{AgentChannel, Opening};
 pub use command::{
     Command, End, Failure, Outcome, OutputBytes, OutputStream, Requester, State, Status,
 };
+pub use compression::Compression;
 pub use event::{Append, Event, INTERRUPTED, Report};
 pub use leases::{LeaseError, Leased, Leases, Said};
 pub use library::ScriptTexts;
 pub use payload::{MAX_SCRIPT_BYTES, Payload, PayloadError, Payloads};
 pub use ports::{
     CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention, Courier,
-    DangerPolicies, Due, Effect, Entry, Heard, Notice, Once, OutputChunk, Recorded, Recording,
-    Submitted, Subscription,
+    DangerPolicies, Due, Effect, Entry, Heard, Notice, Once, OutputChunk, OutputCompression,
+    Recorded, Recording, Submitted, Subscription,
 };
 pub use reconcile::{Closing, Progress, Step, reconcile};
 pub use retention::Retention;

@@ -272,6 +272,16 @@ pub trait CommandRetention: Send + Sync + std::fmt::Debug {
     ) -> Result<u64, StorageError>;
 }
 
+/// Compresses old output.
+#[async_trait]
+pub trait OutputCompression: Send + Sync + std::fmt::Debug {
+    /// Looks at no more than `limit` pieces of the output of commands that were given before
+    /// `before`, none of them twice, and compresses those for which it is worth it; answers with
+    /// how many it looked at. Whoever reads them gets the same bytes at the same offsets, at any
+    /// time. That is why the audit log hears nothing of it.
+    async fn compress(&self, before: Timestamp, limit: u64) -> Result<u64, StorageError>;
+}
+
 /// What customers ask of dangerous commands.
 #[async_trait]
 pub trait DangerPolicies: Send + Sync + std::fmt::Debug {

@@ -21,13 +21,14 @@ use crate::runs::Run;
 use crate::{
     Append, Command, CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention,
     Courier, Due, Effect, Entry, Event, Heard, Notice, Once, Outcome, OutputBytes, OutputChunk,
-    OutputStream, Recorded, Recording, Report, Requester, SafetyLevel, ScriptTexts, ShellType,
-    Spec, State, Submitted, Subscription,
+    OutputCompression, OutputStream, Recorded, Recording, Report, Requester, SafetyLevel,
+    ScriptTexts, ShellType, Spec, State, Submitted, Subscription,
 };
 
 pub mod approvals;
 mod contract;
 pub mod library;
+pub mod local;
 mod runs;
 pub mod schedules;
 
@@ -99,6 +100,7 @@ struct Rows {
     output: HashMap<(CommandId, OutputStream), Vec<u8>>,
     keys: HashMap<(String, String), ([u8; 32], CommandId)>,
     removed_agents: HashSet<AgentId>,
+    compressed: HashSet<(CommandId, OutputStream)>,
     runs: BTreeMap<RunId, (Run, BTreeSet<CustomerId>)>,
     run_keys: HashMap<(String, String), ([u8; 32], RunId)>,
 }
@@ -187,6 +189,18 @@ impl CommandRetention for FakeLedger {
             rows.output.retain(|(of, _), _| of != id);
         }
         Ok(u64::try_from(ids.len()).unwrap())
+    }
+}
+
+#[async_trait]
+impl OutputCompression for FakeLedger {
+    async fn compress(&self, before: Timestamp, limit: u64) -> Result<u64, StorageError> {
+        let mut rows = self.0.lock();
+        let old = |id: &CommandId| rows.commands.get(id).is_some_and(|it| it.created_at < before);
+        let new = rows.output.keys().filter(|it| old(&it.0) && !rows.compressed.contains(it));
+        let new: Vec<_> = new.copied().take(usize::try_from(limit).unwrap()).collect();
+        rows.compressed.extend(&new);
+        Ok(u64::try_from(new.len()).unwrap())
     }
 }
 

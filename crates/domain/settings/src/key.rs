@@ -101,6 +101,9 @@ settings! {
     OidcRegistersUsers = 9, "oidc_registers_users", Kind::Boolean, "true";
     /// For how many days commands that have ended are kept, with their output; 0 for ever.
     CommandRetentionDays = 10, "command_retention_days", Kind::Number(0, 36_500), "0";
+    /// After how many days the output of commands is kept compressed, which nobody who reads it
+    /// notices; 0 for never.
+    CommandsCompressAfterDays = 11, "commands_compress_after_days", Kind::Number(0, 36_500), "7";
 }
 
 impl Key {

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use muster_agent_socket::Connections;
-use muster_commands::approvals::{ApprovalRepository, Desk};
+use muster_commands::approvals::{ApprovalRepository, Approvals, ApprovalsPorts, Desk};
 use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scripts};
+use muster_commands::local::{LocalExecution, LocalPorts, LocalShell};
 use muster_commands::runs::{Boards, Runs, RunsPorts, Workshop};
 use muster_commands::{
-    AgentChannel, CommandFeed, Commands, CommandsPorts, Leases, Limits, Payloads, Retention,
-    ScriptTexts, Sweep,
+    AgentChannel, CommandFeed, Commands, CommandsPorts, Compression, Leases, Limits, Payloads,
+    Retention, ScriptTexts, Sweep,
 };
-use muster_kernel::Entropy;
 use muster_kernel::events::EventBus;
+use muster_kernel::{Clock, Entropy};
 use muster_local_bus::{LocalEvents, LocalFeed};
+use muster_local_shell::Shells;
 use muster_sea_orm::{SeaAgents, SeaApprovals, SeaCommands, SeaCustomers, SeaLibrary, SeaRuns};
 
 use super::Base;
+use crate::absentees::KnownAbsentees;
 
 /// The use cases that have to do with running things, and what they share with others.
 pub(super) struct Work {
@@ -26,19 +29,21 @@ pub(super) struct Work {
     pub(super) customers: Arc<SeaCustomers>,
     pub(super) commands: Commands,
     pub(super) runs: Runs,
-    pub(super) approvals: Arc<dyn ApprovalRepository>,
-    pub(super) texts: Arc<dyn ScriptTexts>,
+    approvals: Arc<dyn ApprovalRepository>,
+    texts: Arc<dyn ScriptTexts>,
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) connections: Connections,
     pub(super) channel: AgentChannel,
     pub(super) payloads: Payloads,
     pub(super) sweep: Sweep,
     pub(super) retention: Retention,
+    pub(super) compression: Compression,
     pub(super) leases: Leases,
+    pub(super) local: LocalExecution,
 }
 
 impl Work {
-    pub(super) fn new(base: &Base, limits: Limits, output_limit: usize) -> Self {
+    pub(super) fn new(base: &Base, limits: Limits, output_limit: usize, local: bool) -> Self {
         let Base { database, vault, clock, entropy, .. } = base;
         let customers = Arc::new(SeaCustomers::new(database.clone()));
         let agents = Arc::new(SeaAgents::new(database.clone()));
@@ -84,6 +89,7 @@ impl Work {
             channel.clone(),
             workshop.clone(),
         );
+        let local = local.then(|| shells(output_limit));
         let payloads = Payloads::new(shelf.clone(), vault.clone());
         Self {
             scripts,
@@ -104,12 +110,40 @@ impl Work {
                 clock.clone(),
                 output_limit,
             ),
+            local: local_execution(base, ledger.clone(), limits, local),
             payloads,
             sweep: Sweep::new(channel.clone(), ledger.clone(), clock.clone()),
-            retention: Retention::new(ledger, clock.clone()),
+            retention: Retention::new(ledger.clone(), clock.clone()),
+            compression: Compression::new(ledger, clock.clone()),
             channel,
         }
     }
+
+    /// What people do about requests that wait; who asked is looked up by `absentees`.
+    pub(super) fn approvals(
+        &self,
+        absentees: Arc<KnownAbsentees>,
+        clock: Arc<dyn Clock>,
+    ) -> Approvals {
+        let (repository, texts) = (self.approvals.clone(), self.texts.clone());
+        let ports = ApprovalsPorts { repository, absentees, texts, clock };
+        Approvals::new(ports, self.runs.clone())
+    }
+}
+
+fn shells(output_limit: usize) -> Arc<dyn LocalShell> {
+    tracing::warn!("local execution is on: admins can run commands on this machine");
+    Arc::new(Shells::new(output_limit))
+}
+
+fn local_execution(
+    base: &Base,
+    trail: Arc<SeaCommands>,
+    limits: Limits,
+    shell: Option<Arc<dyn LocalShell>>,
+) -> LocalExecution {
+    let (clock, entropy) = (base.clock.clone(), base.entropy.clone());
+    LocalExecution::new(LocalPorts { shell, trail, clock, entropy }, limits)
 }
 
 /// What tells the events of this process from those of any other.

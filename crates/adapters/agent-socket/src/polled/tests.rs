@@ -8,7 +8,7 @@ use muster_commands::testing::{FakeFeed, FakeLedger, FakeTexts, command_for};
 use muster_commands::{
     AgentChannel, Command, CommandArchive, CommandLedger, Outcome, Payloads, ScriptRef, Spec,
 };
-use muster_kernel::testing::{FakeClock, FakeVault, SeededEntropy};
+use muster_kernel::testing::{FakeClock, FakeVault, SeededEntropy, SilentBus};
 use muster_kernel::{Author, CustomerId, Secret, Vault, VersionId};
 use muster_protocol::{Execute, Instruction, Order, ScriptText, Signed, StreamFrame, StreamKind};
 use serde_json::json;
@@ -41,6 +41,7 @@ async fn world() -> World {
         channel: AgentChannel::new(ledger.clone(), ledger.clone(), feed, clock.clone()),
         payloads: Payloads::new(texts.clone(), Arc::new(FakeVault)),
         connections: Connections::new(clock.clone(), entropy.clone()),
+        bus: Arc::new(SilentBus),
         clock,
         entropy,
         sign: Arc::new(|order: &Order| {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use actix_ws::CloseCode;
 use futures_util::StreamExt;
-use muster_kernel::{AgentId, ConnectionId, StorageError};
+use muster_kernel::events::{Channel, Event, Topic};
+use muster_kernel::{AgentId, ConnectionId, CustomerId, StorageError};
 use muster_protocol::{AgentMessage, Hello};
 use tokio::sync::mpsc;
 
@@ -120,17 +121,41 @@ impl Session {
 
     pub(crate) async fn run(self, mut arrivals: Arrivals) {
         let Self { ports, agent_id, connection_id, .. } = &self;
+        let mut customer = None;
         let end = match tokio::time::timeout(HELLO_PATIENCE, hello(&mut arrivals)).await {
-            Ok(Ok(hello)) => self.welcome(hello, &mut arrivals).await,
+            Ok(Ok(hello)) => self.welcome(hello, &mut arrivals, &mut customer).await,
             Ok(Err(end)) => end,
             Err(_) => End::TimedOut,
         };
-        ports.connections.leave(*agent_id, *connection_id);
+        if ports.connections.leave(*agent_id, *connection_id)
+            && let Some(customer) = customer
+        {
+            self.tell(customer, false);
+        }
         end.log(*agent_id);
         self.outgoing.close(&end).await;
     }
 
-    async fn welcome(&self, hello: Hello, arrivals: &mut Arrivals) -> End {
+    /// Tells listeners that the agent is there, or not any more.
+    fn tell(&self, customer: CustomerId, connected: bool) {
+        let data = serde_json::json!({
+            "agent_id": self.agent_id,
+            "customer_id": customer,
+            "connected": connected,
+            "at": self.ports.clock.now(),
+        });
+        let (topic, name, customer_id) = (Topic::Agents, "agent", Some(customer));
+        let event = Event { topic, name, customer_id, data: data.to_string().into() };
+        self.ports.bus.tell(Channel::Everything, event);
+    }
+
+    /// `customer` is whose machine it is, once that is known.
+    async fn welcome(
+        &self,
+        hello: Hello,
+        arrivals: &mut Arrivals,
+        customer: &mut Option<CustomerId>,
+    ) -> End {
         let Self { ports, agent_id, connection_id, outgoing, peer_address } = self;
         let now = ports.clock.now();
         if (hello.agent_time - now).abs() > CLOCK_TOLERANCE {
@@ -141,8 +166,8 @@ impl Session {
         }
         let program = translate::program(&hello);
         match ports.agents.record_connected(*agent_id, program, now).await {
-            Ok(true) => {}
-            Ok(false) => return End::Told(CloseReason::Removed),
+            Ok(Some(id)) => *customer = Some(id),
+            Ok(None) => return End::Told(CloseReason::Removed),
             Err(error) => return error.into(),
         }
         let (sender, instructions) = mpsc::unbounded_channel();
@@ -150,6 +175,9 @@ impl Session {
         // Entered before the archive is asked: a command given in between comes both ways, and
         // the second of them is dropped. The other way round it would come by neither.
         ports.connections.enter(*agent_id, Arc::clone(&link));
+        if let Some(customer) = *customer {
+            self.tell(customer, true);
+        }
         let journal = translate::journal(&hello.journal);
         let opening = match ports.channel.open(*agent_id, &journal).await {
             Ok(opening) => opening,

@@ -124,6 +124,8 @@ routes! {
     "/commands/agent/{id}/execute" { post => commands::give::run }
     "/commands/agent/{id}/execute/async" { post => commands::give::queue }
     "/commands/agent/{id}/result/{command_id}" { get => commands::read::one_of_agent }
+    "/commands/execute" { post => commands::local::execute }
+    "/commands/execute/batch" { post => commands::local::execute_batch }
     "/commands/saved" { get => saved_commands::list, post => saved_commands::create }
     "/commands/saved/{id}" {
         get => saved_commands::read, put => saved_commands::update,
@@ -243,6 +245,7 @@ const ALIASES: &[(&str, &str)] = &[
         commands::give::run, commands::give::queue, commands::give::action,
         commands::read::of_agent, commands::read::one_of_agent, commands::read::list,
         commands::read::read, commands::output::output, commands::cancel::cancel,
+        commands::local::execute, commands::local::execute_batch,
         runs::start::start, runs::start::preview, runs::start::retry, runs::execute::script,
         runs::execute::saved_command, runs::read::list,
         runs::read::read, runs::read::commands, runs::events::events, runs::change::cancel,

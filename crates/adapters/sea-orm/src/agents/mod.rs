@@ -272,7 +272,7 @@ impl AgentRepository for SeaAgents {
         id: AgentId,
         program: AgentProgram,
         now: Timestamp,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Option<CustomerId>, StorageError> {
         let write = self.database.write(move |transaction| {
             async move {
                 let updated = Entity::update_many()
@@ -283,7 +283,16 @@ impl AgentRepository for SeaAgents {
                     .filter(Column::DeletedAt.is_null())
                     .exec(transaction)
                     .await?;
-                Ok::<_, DatabaseError>(updated.rows_affected == 1)
+                if updated.rows_affected == 0 {
+                    return Ok::<_, DatabaseError>(None);
+                }
+                let customer: Option<Uuid> = Entity::find_by_id(id.as_uuid())
+                    .select_only()
+                    .column(Column::CustomerId)
+                    .into_tuple()
+                    .one(transaction)
+                    .await?;
+                Ok(customer.map(CustomerId::from_uuid))
             }
             .boxed()
         });

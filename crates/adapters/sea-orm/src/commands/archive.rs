@@ -14,6 +14,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, Query};
 use sea_orm::{Condition, QueryOrder, QuerySelect};
 
 use super::SeaCommands;
+use super::encoding::Encoding;
 use super::entity::{Column, Entity, Model, output, stream_number};
 use crate::DatabaseError;
 use crate::agents::entity as agents;
@@ -219,7 +220,7 @@ impl CommandArchive for SeaCommands {
 /// The part of a piece that stands at or behind `from`.
 fn chunk(row: output::Model, from: u64) -> Result<Option<OutputChunk>, StorageError> {
     let offset = from_count(row.byte_offset, "command_output.byte_offset")?;
-    let bytes = bytes::Bytes::from(row.data);
+    let bytes = bytes::Bytes::from(Encoding::read(row.encoding, row.data)?);
     let skip = usize::try_from(from.saturating_sub(offset)).unwrap_or(usize::MAX);
     if skip >= bytes.len() {
         return Ok(None);

@@ -11,6 +11,7 @@ use muster_kernel::{Audited, Author, CommandId, Deed, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, IntoActiveModel};
 
+use super::encoding::Encoding;
 use super::entity::{Column, Entity, Model, output, stream_number};
 use super::ledger::Work;
 use crate::DatabaseError;
@@ -212,6 +213,7 @@ impl Appended {
                 command_id: command_id.as_uuid(),
                 stream: stream_number(stream),
                 byte_offset: count(offset),
+                encoding: Encoding::AsWritten.number(),
                 data: bytes.into(),
             };
             let row = row.into_active_model().reset_all();

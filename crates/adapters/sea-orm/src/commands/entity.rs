@@ -71,6 +71,8 @@ pub(crate) mod output {
         pub stream: i16,
         #[sea_orm(primary_key, auto_increment = false)]
         pub byte_offset: i64,
+        /// See [`Encoding`](super::super::encoding::Encoding).
+        pub encoding: i16,
         pub data: Vec<u8>,
     }
 

@@ -2,11 +2,17 @@
 
 mod archive;
 mod batch;
+mod compression;
+mod encoding;
 pub(crate) mod entity;
 mod ledger;
+mod local;
 mod retention;
 
 use std::sync::Arc;
+
+use muster_kernel::Timestamp;
+use sea_orm::prelude::Uuid;
 
 use crate::Database;
 use ledger::Queue;
@@ -24,6 +30,12 @@ impl SeaCommands {
     pub fn new(database: Database) -> Self {
         Self { database, queue: Arc::default() }
     }
+}
+
+/// The least id that a command can have which was given at `at` or later: ids begin with the
+/// millisecond of that.
+fn first_id_at(at: Timestamp) -> Uuid {
+    Uuid::from_u128(u128::try_from(at.timestamp_millis()).unwrap_or(0) << 80)
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Letting go of old commands.
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use muster_commands::CommandRetention;
 use muster_kernel::{Author, Deed, Place, StorageError, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect};
 
-use super::SeaCommands;
 use super::entity::{Column, Entity, output};
+use super::{SeaCommands, first_id_at};
 use crate::DatabaseError;
 use crate::audit::Trail;
 use crate::columns::micros;
@@ -39,10 +40,8 @@ async fn forget(
     author: &Author,
     now: Timestamp,
 ) -> Result<u64, DatabaseError> {
-    // Nothing ends before it was created, and ids begin with the millisecond of that: only what is
-    // old enough is looked at.
-    let millis = u128::try_from(before.timestamp_millis()).unwrap_or(0);
-    let youngest = Uuid::from_u128((millis + 1) << 80);
+    // Nothing ends before it was created: only what is old enough is looked at.
+    let youngest = first_id_at(before + TimeDelta::milliseconds(1));
     let old: Vec<Uuid> = Entity::find()
         .select_only()
         .column(Column::Id)

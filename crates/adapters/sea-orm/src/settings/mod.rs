@@ -10,13 +10,16 @@ use muster_settings::{
     WrappedKey,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{IntoActiveModel, QueryOrder};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
+use sea_orm::{ConnectionTrait, IntoActiveModel, QueryOrder};
 
 use crate::columns::micros;
 use crate::identity::second_factor;
 use crate::{Database, DatabaseError};
 use entity::{Column, Entity, Model, data_key};
+
+/// The tables whose rows have secret parameters, sealed for `TABLE/ID/secrets` in `secrets`.
+const WITH_SECRETS: [&str; 3] = ["commands", "runs", "schedules"];
 
 /// The settings, in the tables `settings` and `data_keys`, and the secrets of second factors.
 #[derive(Debug, Clone)]
@@ -128,13 +131,18 @@ impl DataKeyRepository for SeaSettings {
 enum At {
     Setting(String),
     SecondFactor(Uuid),
+    /// The secret parameters of something that runs.
+    Secrets(&'static str, Uuid),
 }
 
 fn at(place: &str) -> Option<At> {
     match place.split_once('/')? {
         ("settings", key) => Some(At::Setting(key.to_owned())),
         ("second_factors", user) => user.parse().ok().map(At::SecondFactor),
-        _ => None,
+        (table, rest) => {
+            let table = WITH_SECRETS.into_iter().find(|known| *known == table)?;
+            Some(At::Secrets(table, rest.strip_suffix("/secrets")?.parse().ok()?))
+        }
     }
 }
 
@@ -150,7 +158,20 @@ impl SealedRows for SeaSettings {
         let factors = factors
             .into_iter()
             .map(|row| (format!("second_factors/{}", row.user_id), Sealed(row.secret)));
-        Ok(settings.chain(factors).collect())
+        let mut all: Vec<_> = settings.chain(factors).collect();
+        for table in WITH_SECRETS {
+            let query = Query::select()
+                .columns(["id", "secrets"])
+                .from(table)
+                .and_where(Expr::col("secrets").is_not_null())
+                .take();
+            for row in reader.query_all(&query).await.map_err(reading)? {
+                let id: Uuid = row.try_get("", "id").map_err(reading)?;
+                let secrets = row.try_get("", "secrets").map_err(reading)?;
+                all.push((format!("{table}/{id}/secrets"), Sealed(secrets)));
+            }
+        }
+        Ok(all)
     }
 
     async fn reseal(&self, place: &str, old: &Sealed, new: &Sealed) -> Result<bool, StorageError> {
@@ -165,6 +186,16 @@ impl SealedRows for SeaSettings {
                             .filter(Column::Key.eq(key).and(Column::Sealed.eq(old)))
                             .exec(transaction)
                             .await?
+                    }
+                    Some(At::Secrets(table, id)) => {
+                        let update = Query::update()
+                            .table(table)
+                            .value("secrets", new)
+                            .and_where(Expr::col("id").eq(id))
+                            .and_where(Expr::col("secrets").eq(old))
+                            .take();
+                        let done = transaction.execute(&update).await?;
+                        return Ok(done.rows_affected() == 1);
                     }
                     Some(At::SecondFactor(user)) => {
                         let (id, secret) =
@@ -192,5 +223,24 @@ mod tests {
     async fn settings_keep_the_contract() {
         let database = crate::testing::database().await;
         muster_settings::testing::contract(&SeaSettings::new(database)).await;
+    }
+
+    #[tokio::test]
+    async fn the_secrets_of_what_runs_are_sealed_anew_as_well() {
+        use muster_commands::runs::{Run, RunRepository};
+        use muster_kernel::TenantScope;
+        let database = crate::testing::database().await;
+        let (settings, runs) =
+            (SeaSettings::new(database.clone()), crate::SeaRuns::new(database.clone()));
+        let mut run = muster_commands::testing::run(1, 0);
+        let (old, new) = (Sealed(vec![1]), Sealed(vec![2]));
+        run.template.secrets = Some(old.clone());
+        runs.begin(run.clone(), Vec::new(), None, Author::system()).await.unwrap();
+        let place = Run::secrets_place(run.id);
+        assert!(settings.sealed().await.unwrap().contains(&(place.clone(), old.clone())));
+        assert!(settings.reseal(&place, &old, &new).await.unwrap());
+        assert!(!settings.reseal(&place, &old, &new).await.unwrap(), "it is another by now");
+        let found = runs.find(&TenantScope::All, run.id).await.unwrap().unwrap();
+        assert_eq!(found.template.secrets, Some(new));
     }
 }

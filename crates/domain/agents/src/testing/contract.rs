@@ -245,7 +245,8 @@ async fn changes_and_reports_are_kept<R: AgentRepository + Enrol>(
         .unwrap();
     assert_eq!((clean.notes, clean.hostname.as_str()), (None, "changed"));
     let program = AgentProgram { version: "9.9".into(), capabilities: vec!["shell:sh".into()] };
-    assert!(registry.record_connected(id, program.clone(), clock.now()).await.unwrap());
+    let connected = registry.record_connected(id, program.clone(), clock.now()).await;
+    assert_eq!(connected.unwrap(), Some(customers[0].0));
     let newer = AgentFilter { version: Some("9.9".into()), ..AgentFilter::default() };
     let page = registry.list(&TenantScope::All, &newer, &PageRequest::default()).await.unwrap();
     assert_eq!((page.total, &page.items[0].capabilities), (1, &program.capabilities));
@@ -268,7 +269,7 @@ async fn a_deleted_agent_is_gone<R: AgentRepository + AgentTokens + Enrol>(
     assert!(!registry.delete(&TenantScope::All, id, &author(), clock.now()).await.unwrap());
     assert_eq!(registry.record_seen(vec![id], clock.now()).await.unwrap(), [id]);
     let program = AgentProgram { version: "1".into(), capabilities: Vec::new() };
-    assert!(!registry.record_connected(id, program, clock.now()).await.unwrap());
+    assert_eq!(registry.record_connected(id, program, clock.now()).await.unwrap(), None);
     let back = candidate("doomed", Some("m-9"), clock, entropy);
     assert_ne!(registry.enrol(token.into(), back).await.unwrap(), id, "ids are not used again");
 }

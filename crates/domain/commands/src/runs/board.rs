@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use muster_kernel::events::{Channel, Event, EventBus, Topic};
-use muster_kernel::{AgentId, CommandId, CustomerId, RunId};
+use muster_kernel::{AgentId, CommandId, RunId};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -43,26 +43,28 @@ impl Board {
         Self { run, members, index, tally, untold: true, swept: false, begun: false }
     }
 
-    /// Takes in how far a command is; says whether its status is news. What was heard in another
-    /// order than it happened in is not.
-    fn take_in(&mut self, command: &Command) -> bool {
+    /// Takes in how far a command is; answers with what is news, in the order in which it happened:
+    /// of two changes that come at once the later one may be heard first, and then tells of both.
+    fn take_in(&mut self, command: &Command) -> Vec<Status> {
         let Some(member) = self.index.get(&command.id).and_then(|n| self.members.get_mut(*n))
         else {
-            return false;
+            return Vec::new();
         };
         let status = command.status();
         let back = rank(status) < rank(member.status);
         // Nothing follows upon an end, save the agent's word on what was believed to have expired.
         let ended = member.status.is_end() && member.status != Status::Expired;
         if back || ended || (status == member.status && command.held == member.held) {
-            return false;
+            return Vec::new();
         }
         *self.tally.of_mut(member.status, member.held) -= 1;
         *self.tally.of_mut(status, command.held) += 1;
-        let news = status != member.status;
-        (member.status, member.held) = (status, command.held);
+        let before = std::mem::replace(&mut member.status, status);
+        member.held = command.held;
         self.untold = true;
-        news
+        let began = before == Status::Pending && status.is_end() && command.started_at().is_some();
+        let news = began.then_some(Status::Running).into_iter().chain([status]);
+        news.filter(|status| *status != before).collect()
     }
 
     /// The first of those that are held back and whose machine passes, at most `limit`.
@@ -125,15 +127,15 @@ impl Run {
     }
 }
 
-/// The JSON text of how far a command is.
-fn state(command: &Command) -> String {
-    let end = command.end();
+/// The JSON text of how far a command is, or was when it had this status.
+fn state(command: &Command, status: Status) -> String {
+    let end = command.end().filter(|_| status.is_end());
     json!({
         "command_id": command.id,
         "agent_id": command.agent_id,
         "customer_id": command.customer_id,
         "run_id": command.run_id,
-        "status": command.status().as_str(),
+        "status": status.as_str(),
         "success": end.map(|end| end.outcome == Outcome::Completed),
         "exit_code": end.and_then(|end| end.exit_code),
         "execution_time": end.and_then(|end| end.execution_time).map(|time| time.as_secs_f64()),
@@ -212,23 +214,19 @@ impl Boards {
     }
 
     fn tell_command(&self, command: &Command) {
-        let board = command.run_id.map(|id| (id, self.get(id)));
-        let data = match board {
-            Some((id, Some(board))) => {
-                // Told under the lock, so that listeners hear it in the order of the changes.
-                let mut board = board.lock();
-                if !board.take_in(command) {
-                    return;
-                }
-                let data: Arc<str> = state(command).into();
-                self.bus.tell(Channel::Run(id), command_event(command, Arc::clone(&data)));
-                drop(board);
-                self.poke();
-                data
-            }
-            Some((_, None)) | None => state(command).into(),
+        let Some((id, board)) = command.run_id.and_then(|id| Some((id, self.get(id)?))) else {
+            let event = command_event(command, command.status());
+            return self.bus.tell(Channel::Everything, event);
         };
-        self.bus.tell(Channel::Everything, command_event(command, data));
+        // Told under the lock, so that listeners hear it in the order of the changes.
+        let mut board = board.lock();
+        for status in board.take_in(command) {
+            let event = command_event(command, status);
+            self.bus.tell(Channel::Run(id), event.clone());
+            self.bus.tell(Channel::Everything, event);
+        }
+        drop(board);
+        self.poke();
     }
 
     fn tell_output(&self, command: &Command, notice: &Notice) {
@@ -255,9 +253,13 @@ impl Boards {
     }
 }
 
-const fn command_event(command: &Command, data: Arc<str>) -> Event {
-    let customer_id: Option<CustomerId> = Some(command.customer_id);
-    Event { topic: Topic::Commands, name: "command", customer_id, data }
+fn command_event(command: &Command, status: Status) -> Event {
+    Event {
+        topic: Topic::Commands,
+        name: "command",
+        customer_id: Some(command.customer_id),
+        data: state(command, status).into(),
+    }
 }
 
 /// What is told of a command is taken in by its run first.
@@ -272,5 +274,65 @@ impl CommandFeed for Boards {
 
     fn subscribe(&self, id: CommandId) -> Subscription {
         self.feed.subscribe(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event as Happened;
+    use crate::testing::{command, completed, noon, run};
+
+    /// A board of one pending command, and that command.
+    fn board() -> (Board, Command) {
+        let command = command(1);
+        let member = Member {
+            command_id: command.id,
+            agent_id: command.agent_id,
+            customer_id: command.customer_id,
+            status: Status::Pending,
+            held: false,
+        };
+        (Board::new(run(1, 1), vec![member]), command)
+    }
+
+    fn after(command: &Command, events: &[Happened]) -> Command {
+        let mut command = command.clone();
+        for event in events {
+            command.apply(event);
+        }
+        command
+    }
+
+    #[test]
+    fn each_change_is_news_once_whichever_is_heard_first() {
+        let start = Happened::Started { at: noon(), pid: None };
+        let end = Happened::Finished(completed(noon()));
+        let (mut board, command) = board();
+        let running = after(&command, std::slice::from_ref(&start));
+        let ended = after(&command, &[start, end]);
+        assert_eq!(board.take_in(&ended), [Status::Running, Status::Completed]);
+        assert_eq!(board.take_in(&running), []);
+        assert_eq!(board.take_in(&ended), []);
+        assert_eq!(board.tally, Tally { completed: 1, ..Tally::default() });
+    }
+
+    #[test]
+    fn a_command_that_never_began_is_told_of_once() {
+        let (mut board, command) = board();
+        let cancelled = after(&command, &[Happened::CancelRequested { at: noon() }]);
+        assert_eq!(board.take_in(&cancelled), [Status::Cancelled]);
+    }
+
+    #[test]
+    fn the_agents_word_on_what_was_believed_to_have_expired_is_news() {
+        let (mut board, command) = board();
+        let dispatched = Happened::Dispatched { at: noon() };
+        let expired = after(&command, &[dispatched.clone(), Happened::Expired { at: noon() }]);
+        assert_eq!(board.take_in(&expired), [Status::Expired]);
+        let end = Happened::Finished(completed(noon()));
+        let ended = after(&expired, &[end]);
+        assert_eq!(board.take_in(&ended), [Status::Completed]);
+        assert_eq!(board.tally, Tally { completed: 1, ..Tally::default() });
     }
 }

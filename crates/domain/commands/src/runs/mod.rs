@@ -7,6 +7,7 @@
 //! are, in memory, and tell listeners.
 
 mod approve;
+mod begin;
 mod board;
 mod compose;
 mod driver;

@@ -8,7 +8,8 @@ use muster_kernel::{AgentId, Author, CustomerId, PageRequest, TenantScope};
 use super::{command_for, completed, event, noon};
 use crate::{
     Command, CommandArchive, CommandFilter, CommandLedger, CommandRetention, Due, Effect, Entry,
-    Event, Failure, Once, Outcome, OutputBytes, OutputStream, Report, Status, Submitted,
+    Event, Failure, Once, Outcome, OutputBytes, OutputCompression, OutputStream, Report, Status,
+    Submitted,
 };
 
 /// What the suite needs: an empty ledger that is its own archive, and two agents it knows.
@@ -21,9 +22,9 @@ pub struct Subject<'a, L> {
 }
 
 /// Everything that is to be kept of commands.
-pub trait Store: CommandLedger + CommandArchive + CommandRetention {}
+pub trait Store: CommandLedger + CommandArchive + CommandRetention + OutputCompression {}
 
-impl<T: CommandLedger + CommandArchive + CommandRetention> Store for T {}
+impl<T: CommandLedger + CommandArchive + CommandRetention + OutputCompression> Store for T {}
 
 /// Runs the suite.
 ///
@@ -38,7 +39,37 @@ pub async fn contract<L: Store>(subject: &Subject<'_, L>) {
     what_was_dispatched_and_what_waits_are_told_apart(subject).await;
     lists_show_the_newest_first(subject).await;
     what_nobody_will_end_is_due(subject).await;
+    old_output_reads_the_same_when_it_is_compressed(subject).await;
     what_ended_long_ago_is_let_go(subject).await;
+}
+
+async fn old_output_reads_the_same_when_it_is_compressed<L: Store>(subject: &Subject<'_, L>) {
+    let compress = async |before, limit| subject.ledger.compress(before, limit).await.unwrap();
+    let at = noon() + TimeDelta::milliseconds(90);
+    while compress(at, 2).await == 2 {}
+    let text = Bytes::from("starting unit, done\n".repeat(10_000));
+    let commands = [subject.given(90).await, subject.given(91).await];
+    for command in &commands {
+        let entry = Entry::Output { stream: OutputStream::Stdout, offset: 0, bytes: text.clone() };
+        subject.happens(command, entry).await;
+    }
+    assert_eq!(compress(at, 1000).await, 0, "nothing was given before that");
+    assert!(compress(at + TimeDelta::milliseconds(1), 1000).await >= 1);
+    assert_eq!(compress(at + TimeDelta::milliseconds(1), 1000).await, 0, "only once");
+    // What it writes from then on is kept as well.
+    let more = Entry::Output { stream: OutputStream::Stdout, offset: 200_000, bytes: text.clone() };
+    subject.happens(&commands[0], more).await;
+    let all = [&text[..], &text[..]].concat();
+    for from in [0, 1, 65_535, 65_536, 65_537, 131_072, 199_999, 200_000, 399_999, 400_000] {
+        let chunks = subject.ledger.output(
+            commands[0].id,
+            OutputStream::Stdout,
+            u64::try_from(from).unwrap(),
+            u64::MAX,
+        );
+        let read: Vec<u8> = chunks.await.unwrap().iter().flat_map(|it| it.bytes.clone()).collect();
+        assert!(read == all[from..], "from {from}");
+    }
 }
 
 async fn what_ended_long_ago_is_let_go<L: Store>(subject: &Subject<'_, L>) {

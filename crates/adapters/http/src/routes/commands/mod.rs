@@ -2,6 +2,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod give;
+pub(crate) mod local;
 pub(crate) mod output;
 pub(crate) mod read;
 
