@@ -95,7 +95,13 @@ async fn no_secret_is_in_the_database_the_log_or_any_answer_in_clear() {
     for (path, item) in document["paths"].as_object().unwrap() {
         let leads_on = path.contains('{') || path.contains("oidc") || path.contains("export");
         if item.get("get").is_some() && !leads_on {
-            let answer = admin.request(Method::GET, path).send().await.unwrap();
+            let mut answer = admin.request(Method::GET, path).send().await.unwrap();
+            if answer.headers()["content-type"] == "text/event-stream" {
+                // It goes on for as long as somebody listens: its beginning is enough.
+                let beginning = answer.chunk().await.unwrap().unwrap_or_default();
+                answers.push((path.clone(), beginning.to_vec()));
+                continue;
+            }
             answers.push((path.clone(), answer.bytes().await.unwrap().to_vec()));
         }
     }

@@ -19,7 +19,7 @@ use crate::{Database, DatabaseError};
 use entity::{Column, Entity, Model, data_key};
 
 /// The tables whose rows have secret parameters, sealed for `TABLE/ID/secrets` in `secrets`.
-const WITH_SECRETS: [&str; 3] = ["commands", "runs", "schedules"];
+const WITH_SECRETS: [&str; 4] = ["approvals", "commands", "runs", "schedules"];
 
 /// The settings, in the tables `settings` and `data_keys`, and the secrets of second factors.
 #[derive(Debug, Clone)]
