@@ -25,6 +25,7 @@ mod m20261121_000020_library;
 mod m20261121_000021_first_saved_commands;
 mod m20261121_000025_approvals;
 mod m20261121_000030_output_encoding;
+mod m20261121_000031_time_zones;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000021_first_saved_commands::Migration),
             Box::new(m20261121_000025_approvals::Migration),
             Box::new(m20261121_000030_output_encoding::Migration),
+            Box::new(m20261121_000031_time_zones::Migration),
         ]
     }
 }

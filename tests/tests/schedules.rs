@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use muster_tests::{Api, Behaviour, Fleet, Server, eventually, now};
+use muster_tests::{Agent, Api, Behaviour, Fleet, Server, eventually, now};
 use serde_json::{Value, json};
 
 async fn world() -> (Server, Api, Fleet, String) {
@@ -63,6 +63,41 @@ async fn what_came_due_once_while_the_server_was_down_runs_when_it_is_back() {
     let run = firing["run_id"].as_str().unwrap().to_owned();
     eventually("both machines run it", async || (fleet.record.started() == 2).then_some(())).await;
     assert_eq!(api.get(&format!("/runs/{run}")).await["total"], 2);
+}
+
+#[tokio::test]
+async fn a_schedule_in_each_machines_own_zone_goes_by_their_clocks() {
+    let (server, api, _fleet, acme) = world().await;
+    let wish = json!({ "customer_id": acme, "name": "t", "max_uses": null });
+    let token = api.post("/enrollment-tokens", &wish).await["token"].as_str().unwrap().to_owned();
+    let agents: Vec<_> = [("tokyo", "Asia/Tokyo"), ("honolulu", "Pacific/Honolulu")]
+        .map(|(name, zone)| Agent::start_with(&server, name, &token, &[("TZ", zone)]))
+        .into();
+    for name in ["tokyo", "honolulu"] {
+        api.connected(name).await;
+    }
+    eventually("both told their zones", async || {
+        let page = api.get("/agents?os_type=linux").await;
+        let told = page["items"].as_array()?.iter();
+        (told.filter(|it| it["system_info"]["time_zone"].is_string()).count() == 2).then_some(())
+    })
+    .await;
+    // The next whole minute on a clock in Tokyo, which no other clock shows at that instant.
+    let soon = now() + TimeDelta::seconds(2);
+    let tokyo = soon + TimeDelta::hours(9);
+    let cron = tokyo.format("%S %M %H * * *").to_string();
+    let id =
+        schedule(&api, json!({ "cron": cron, "time_zone": "agent", "customer_id": acme })).await;
+    let started = eventually("it runs in Tokyo", async || {
+        history(&api, &id).await.into_iter().find(|firing| !firing["run_id"].is_null())
+    })
+    .await;
+    let run = api.get(&format!("/runs/{}", started["run_id"].as_str().unwrap())).await;
+    assert_eq!(run["total"], 1);
+    let path = format!("/runs/{}/commands", run["id"].as_str().unwrap());
+    let agent = api.get(&path).await["items"][0]["agent_id"].as_str().unwrap().to_owned();
+    assert_eq!(api.get(&format!("/agents/{agent}")).await["hostname"], "tokyo");
+    drop(agents);
 }
 
 #[tokio::test]

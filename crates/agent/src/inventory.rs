@@ -88,6 +88,7 @@ fn system_info(system: &System, hostname: String) -> SystemInfo {
         interfaces,
         logged_in_users: logged_in_users(system),
         pending_reboot: pending_reboot(),
+        time_zone: time_zone(),
     }
 }
 
@@ -141,4 +142,10 @@ fn logged_in_users(system: &System) -> Vec<String> {
 fn pending_reboot() -> Option<bool> {
     let known = cfg!(target_os = "linux") && std::path::Path::new("/etc/debian_version").exists();
     known.then(|| std::path::Path::new("/var/run/reboot-required").exists())
+}
+
+/// The zone that the machine's clock shows: what `TZ` names, else what the system is set to.
+fn time_zone() -> Option<String> {
+    let named = std::env::var("TZ").ok().map(|name| name.trim_start_matches(':').to_owned());
+    named.filter(|name| !name.is_empty()).or_else(|| iana_time_zone::get_timezone().ok())
 }

@@ -156,6 +156,9 @@ pub struct SystemInfo {
     /// Whether the operating system waits for a restart; absent when it can't tell.
     #[serde(default)]
     pub pending_reboot: Option<bool>,
+    /// The zone that the machine's clock shows, such as `Europe/Berlin`, where it can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 /// A network interface with its addresses.

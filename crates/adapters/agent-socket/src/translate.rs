@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_agents::{AgentProgram, Metrics, NetworkInterface, SystemInfo};
+use muster_commands::schedules::Zone;
 use muster_commands::{
     Command, Failure, INTERRUPTED, Outcome, OutputBytes, OutputStream, Payload, Progress, Report,
     ShellType,
@@ -142,6 +143,7 @@ pub(crate) fn system_info(info: wire::SystemInfo, now: Timestamp) -> SystemInfo 
         interfaces: info.interfaces.into_iter().map(interface).collect(),
         logged_in_users: info.logged_in_users,
         pending_reboot: info.pending_reboot,
+        time_zone: info.time_zone.filter(|name| Zone::parse(name).is_some()),
         reported_at: now,
     }
 }

@@ -199,6 +199,9 @@ pub struct SystemInfo {
     pub logged_in_users: Vec<String>,
     /// Whether the operating system waits for a restart; `None` when it can't tell.
     pub pending_reboot: Option<bool>,
+    /// The zone of the IANA database that its clock shows, if it told one that is known.
+    #[serde(default)]
+    pub time_zone: Option<String>,
     /// When the machine told this.
     pub reported_at: Timestamp,
 }

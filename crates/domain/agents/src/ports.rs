@@ -40,6 +40,8 @@ pub struct AgentSelection {
     pub customer_id: Option<CustomerId>,
     /// Only one family of operating systems.
     pub os_type: Option<OsType>,
+    /// Only those whose clocks show one of these zones; those that told none show `UTC`.
+    pub time_zones: Option<BTreeSet<String>>,
 }
 
 /// A machine that was picked.
@@ -100,6 +102,13 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
         scope: &TenantScope,
         selection: &AgentSelection,
     ) -> Result<Vec<SelectedAgent>, StorageError>;
+
+    /// The zones that the clocks of the agents show which are picked; `None` of those that told none.
+    async fn time_zones(
+        &self,
+        scope: &TenantScope,
+        selection: &AgentSelection,
+    ) -> Result<BTreeSet<Option<String>>, StorageError>;
 
     /// How many agents in `scope` pass `filter` (its status aside), by status at `now`.
     async fn count(

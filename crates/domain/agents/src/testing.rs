@@ -6,7 +6,7 @@
     reason = "a test ends where it fails"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use muster_kernel::{
@@ -57,6 +57,21 @@ fn passes(agent: &Agent, scope: &TenantScope, filter: &AgentFilter) -> bool {
         })
 }
 
+fn zone(agent: &Agent) -> Option<&String> {
+    agent.system_info.as_ref().and_then(|info| info.time_zone.as_ref())
+}
+
+fn is_picked(agent: &Agent, scope: &TenantScope, selection: &AgentSelection) -> bool {
+    let AgentSelection { ids, tags, customer_id, os_type, time_zones } = selection;
+    let shown = zone(agent).map_or("UTC", String::as_str);
+    scope.contains(agent.customer_id)
+        && ids.as_ref().is_none_or(|ids| ids.contains(&agent.id))
+        && tags.iter().all(|tag| agent.tags.iter().any(|known| known == tag))
+        && customer_id.is_none_or(|id| agent.customer_id == id)
+        && os_type.is_none_or(|os_type| agent.os_type == os_type)
+        && time_zones.as_ref().is_none_or(|zones| zones.contains(shown))
+}
+
 #[async_trait]
 impl AgentRepository for FakeAgents {
     async fn find(&self, scope: &TenantScope, id: AgentId) -> Result<Option<Agent>, StorageError> {
@@ -89,21 +104,26 @@ impl AgentRepository for FakeAgents {
         scope: &TenantScope,
         selection: &AgentSelection,
     ) -> Result<Vec<SelectedAgent>, StorageError> {
-        let AgentSelection { ids, tags, customer_id, os_type } = selection;
-        let picked = |agent: &&Agent| {
-            scope.contains(agent.customer_id)
-                && ids.as_ref().is_none_or(|ids| ids.contains(&agent.id))
-                && tags.iter().all(|tag| agent.tags.iter().any(|known| known == tag))
-                && customer_id.is_none_or(|id| agent.customer_id == id)
-                && os_type.is_none_or(|os_type| agent.os_type == os_type)
-        };
         let rows = self.rows.lock();
-        let selected = rows.values().map(|row| &row.0).filter(picked).map(|agent| SelectedAgent {
+        let selected = rows.values().map(|row| &row.0);
+        let selected = selected.filter(|agent| is_picked(agent, scope, selection));
+        let selected = selected.map(|agent| SelectedAgent {
             id: agent.id,
             customer_id: agent.customer_id,
             os_type: agent.os_type,
         });
         Ok(selected.collect())
+    }
+
+    async fn time_zones(
+        &self,
+        scope: &TenantScope,
+        selection: &AgentSelection,
+    ) -> Result<BTreeSet<Option<String>>, StorageError> {
+        let rows = self.rows.lock();
+        let picked =
+            rows.values().map(|row| &row.0).filter(|agent| is_picked(agent, scope, selection));
+        Ok(picked.map(|agent| zone(agent).cloned()).collect())
     }
 
     async fn count(

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use muster_commands::Limits;
-use muster_commands::runs::Launcher;
-use muster_commands::schedules::{
-    AllInUtc, HistoryRetention, Scheduler, SchedulerPorts, Schedules,
-};
+use muster_commands::runs::{Launcher, ToldZones};
+use muster_commands::schedules::{HistoryRetention, Scheduler, SchedulerPorts, Schedules};
 use muster_sea_orm::SeaSchedules;
 
 use super::Base;
@@ -29,8 +27,7 @@ impl Planning {
     ) -> Self {
         let Base { database, clock, entropy, .. } = base;
         let repository = Arc::new(SeaSchedules::new(database.clone()));
-        // No agent tells its zone yet.
-        let zones = Arc::new(AllInUtc);
+        let zones = Arc::new(ToldZones::new(work.agents.clone()));
         Self {
             schedules: Schedules::new(
                 repository.clone(),

@@ -28,6 +28,7 @@ pub struct Model {
     pub created_at: i64,
     pub updated_at: i64,
     pub deleted_at: Option<i64>,
+    pub time_zone: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -56,6 +57,7 @@ impl Model {
             created_at: micros(agent.created_at),
             updated_at: micros(agent.updated_at),
             deleted_at: None,
+            time_zone: agent.system_info.as_ref().and_then(|info| info.time_zone.clone()),
         }
     }
 }

@@ -3,6 +3,8 @@
 mod enrol;
 pub(crate) mod entity;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_agents::{
@@ -76,6 +78,21 @@ fn has_tag(tag: &str) -> SimpleExpr {
     Expr::col((Entity, Column::Tags)).like(LikeExpr::new(contains(&quoted)).escape('\\'))
 }
 
+/// What is picked, whatever ids are named.
+fn picked(scope: &TenantScope, selection: &AgentSelection) -> Condition {
+    let AgentSelection { ids: _, tags, customer_id, os_type, time_zones } = selection;
+    let showing = |zones: &BTreeSet<String>| {
+        // Those that told none show UTC.
+        let none = zones.contains("UTC").then(|| Column::TimeZone.is_null());
+        Condition::any().add(Column::TimeZone.is_in(zones)).add_option(none)
+    };
+    tags.iter()
+        .fold(in_scope(scope), |condition, tag| condition.add(has_tag(tag)))
+        .add_option(customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
+        .add_option(os_type.map(|os_type| Column::OsType.eq(os_type.as_str())))
+        .add_option(time_zones.as_ref().map(showing))
+}
+
 fn filtered(scope: &TenantScope, filter: &AgentFilter) -> Condition {
     let any_text = |q: &String| {
         let pattern = contains(&q.to_lowercase());
@@ -143,13 +160,8 @@ impl AgentRepository for SeaAgents {
         scope: &TenantScope,
         selection: &AgentSelection,
     ) -> Result<Vec<SelectedAgent>, StorageError> {
-        let AgentSelection { ids, tags, customer_id, os_type } = selection;
-        let picked = tags
-            .iter()
-            .fold(in_scope(scope), |condition, tag| condition.add(has_tag(tag)))
-            .add_option(customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
-            .add_option(os_type.map(|os_type| Column::OsType.eq(os_type.as_str())));
-        let Some(ids) = ids else { return self.picked(picked).await };
+        let picked = picked(scope, selection);
+        let Some(ids) = &selection.ids else { return self.picked(picked).await };
         let ids: Vec<_> = ids.iter().map(|id| id.as_uuid()).collect();
         let mut selected = Vec::with_capacity(ids.len());
         for ids in ids.chunks(IDS_AT_ONCE) {
@@ -157,6 +169,28 @@ impl AgentRepository for SeaAgents {
             selected.extend(self.picked(picked.clone().add(these)).await?);
         }
         Ok(selected)
+    }
+
+    async fn time_zones(
+        &self,
+        scope: &TenantScope,
+        selection: &AgentSelection,
+    ) -> Result<BTreeSet<Option<String>>, StorageError> {
+        let look = async |condition: Condition| {
+            let zones = Entity::find().select_only().column(Column::TimeZone).distinct();
+            let zones = zones.filter(condition).into_tuple::<Option<String>>();
+            zones.all(self.database.reader()).await.map_err(reading)
+        };
+        let picked = picked(scope, selection);
+        let Some(ids) = &selection.ids else {
+            return Ok(look(picked).await?.into_iter().collect());
+        };
+        let ids: Vec<_> = ids.iter().map(|id| id.as_uuid()).collect();
+        let mut zones = BTreeSet::new();
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            zones.extend(look(picked.clone().add(Column::Id.is_in(ids.iter().copied()))).await?);
+        }
+        Ok(zones)
     }
 
     async fn count(
@@ -256,6 +290,7 @@ impl AgentRepository for SeaAgents {
                 Entity::update_many()
                     .col_expr(Column::Os, Expr::value(info.os.clone()))
                     .col_expr(Column::SystemInfo, Expr::value(json(&info)))
+                    .col_expr(Column::TimeZone, Expr::value(info.time_zone.clone()))
                     .col_expr(Column::UpdatedAt, Expr::value(micros(now)))
                     .filter(Column::Id.eq(id.as_uuid()))
                     .exec(transaction)

@@ -109,6 +109,18 @@ async fn machines_are_picked_by_everything_that_is_given<
     assert_eq!(mine_only, [(first, mine), (second, mine)]);
     let windows = AgentSelection { os_type: Some(OsType::Windows), ..named };
     assert!(pick(TenantScope::All, windows).await.is_empty());
+    registry.record_system_info(first, example_info(clock.now()), clock.now()).await.unwrap();
+    let all =
+        AgentSelection { ids: Some([first, second, foreign].into()), ..AgentSelection::default() };
+    let zones = registry.time_zones(&TenantScope::All, &all).await.unwrap();
+    assert_eq!(zones, [None, Some("Europe/Berlin".to_owned())].into());
+    let showing = async |zone: &str| {
+        let time_zones = Some([zone.to_owned()].into());
+        pick(TenantScope::one(mine), AgentSelection { time_zones, ..all.clone() }).await
+    };
+    assert_eq!(showing("Europe/Berlin").await, [(first, mine)]);
+    assert_eq!(showing("UTC").await, [(second, mine)], "and those that told none");
+    assert_eq!(showing("Asia/Tokyo").await, []);
     for id in [first, second, foreign] {
         assert!(registry.delete(&TenantScope::All, id, &author(), clock.now()).await.unwrap());
     }
@@ -288,6 +300,7 @@ fn example_info(now: Timestamp) -> SystemInfo {
         interfaces: Vec::new(),
         logged_in_users: vec!["root".into()],
         pending_reboot: Some(false),
+        time_zone: Some("Europe/Berlin".into()),
         reported_at: now,
     }
 }

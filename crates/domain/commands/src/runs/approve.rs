@@ -114,6 +114,7 @@ impl Runs {
             }),
             schedule_id: None,
             gone_are_left_out: true,
+            time_zones: None,
         };
         let requested_by = approval.requested_by;
         let asker = Asker { scope: permit.scope(), author: permit.author(), requested_by };

@@ -63,12 +63,13 @@ impl Target {
         Ok(())
     }
 
-    fn selection(&self) -> AgentSelection {
+    pub(super) fn selection(&self) -> AgentSelection {
         AgentSelection {
             ids: (!self.agent_ids.is_empty()).then(|| self.agent_ids.clone()),
             tags: self.tags.clone(),
             customer_id: self.customer_id,
             os_type: self.os_type,
+            time_zones: None,
         }
     }
 }
@@ -119,7 +120,9 @@ impl Runs {
         if !target.agent_ids.is_empty() && !wish.gone_are_left_out {
             self.check_named(scope, &target.agent_ids).await?;
         }
-        let machines = self.ports.agents.select(scope, &target.selection()).await?;
+        let time_zones = wish.time_zones.clone();
+        let selection = AgentSelection { time_zones, ..target.selection() };
+        let machines = self.ports.agents.select(scope, &selection).await?;
         if machines.is_empty() { Err(RunsError::NobodyMeant) } else { Ok(machines) }
     }
 

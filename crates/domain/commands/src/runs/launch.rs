@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use muster_agents::AgentRepository;
 use muster_kernel::{Author, Permit, Principal, RunId, StorageError, TenantScope, Timestamp, act};
 
 use super::usecase::{Runs, RunsError, Started, Wish};
-use crate::schedules::{LaunchError, RunLauncher, Schedule, Zone};
+use crate::schedules::{AgentZones, LaunchError, RunLauncher, Schedule, Zone};
 use crate::{Once, Requester};
 
 /// Knows people and keys that are not there to ask.
@@ -40,7 +41,7 @@ fn refused(error: RunsError) -> LaunchError {
 
 /// The wish of a schedule. Machines that it names and that are gone are left out: they can't keep
 /// it from running on the others.
-fn wish(schedule: &Schedule, due: Timestamp) -> Wish {
+fn wish(schedule: &Schedule, due: Timestamp, only: Option<&BTreeSet<Zone>>) -> Wish {
     let mut template = schedule.template.clone();
     if schedule.customer_id.is_some() && template.target.customer_id.is_none() {
         template.target.customer_id = schedule.customer_id;
@@ -55,6 +56,7 @@ fn wish(schedule: &Schedule, due: Timestamp) -> Wish {
         }),
         schedule_id: Some(schedule.id),
         gone_are_left_out: true,
+        time_zones: only.map(|zones| zones.iter().map(|zone| zone.name().to_owned()).collect()),
     }
 }
 
@@ -66,10 +68,6 @@ impl RunLauncher for Launcher {
         due: Timestamp,
         only: Option<&BTreeSet<Zone>>,
     ) -> Result<RunId, LaunchError> {
-        // No machine tells its zone yet: all of them are in UTC.
-        if only.is_some_and(|zones| !zones.contains(&Zone::UTC)) {
-            return Err(LaunchError::Refused(RunsError::NobodyMeant.to_string()));
-        }
         let maker = self.absentees.find(schedule.made_by.requester).await?;
         let maker = maker.ok_or_else(|| {
             let reason = "whoever made or last changed the schedule may do nothing any more";
@@ -79,7 +77,7 @@ impl RunLauncher for Launcher {
         let permit = Permit::<act::RunSaved>::ask(maker.clone(), &author);
         let permit = permit.map_err(|denied| refused(denied.into()))?;
         let own_words = Permit::<act::RunCommands>::ask(maker, &author).ok();
-        let mut wish = wish(schedule, due);
+        let mut wish = wish(schedule, due, only);
         let place = Schedule::secrets_place(schedule.id);
         self.runs.workshop.restore(&mut wish.template, &place).await?;
         if schedule
@@ -99,5 +97,30 @@ impl RunLauncher for Launcher {
     async fn has_ended(&self, run: RunId) -> Result<bool, StorageError> {
         let run = self.runs.ports.repository.find(&TenantScope::All, run).await?;
         Ok(run.is_none_or(|run| run.status.is_end()))
+    }
+}
+
+/// The zones that the clocks of machines show, as they told.
+#[derive(Debug, Clone)]
+pub struct ToldZones(Arc<dyn AgentRepository>);
+
+impl ToldZones {
+    /// As this registry knows them.
+    pub fn new(agents: Arc<dyn AgentRepository>) -> Self {
+        Self(agents)
+    }
+}
+
+#[async_trait]
+impl AgentZones for ToldZones {
+    async fn zones(&self, schedule: &Schedule) -> Result<BTreeSet<Zone>, StorageError> {
+        let scope = schedule.customer_id.map_or(TenantScope::All, TenantScope::one);
+        let selection = schedule.template.target.selection();
+        let told = self.0.time_zones(&scope, &selection).await?;
+        let zone =
+            |name: Option<String>| name.and_then(|name| Zone::parse(&name)).unwrap_or(Zone::UTC);
+        let zones: BTreeSet<_> = told.into_iter().map(zone).collect();
+        // A schedule without machines comes due as well, and says then that nobody is meant.
+        Ok(if zones.is_empty() { BTreeSet::from([Zone::UTC]) } else { zones })
     }
 }

@@ -21,7 +21,7 @@ mod workshop;
 
 pub use board::Boards;
 pub use compose::Plan;
-pub use launch::{Absentees, Launcher};
+pub use launch::{Absentees, Launcher, ToldZones};
 pub use ports::{Begun, Member, RunChange, RunFilter, RunRepository};
 pub use progress::{Step, next_step};
 pub(crate) use run::summary;

@@ -1,6 +1,6 @@
 //! What people do with runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +96,8 @@ pub struct Wish {
     pub schedule_id: Option<ScheduleId>,
     /// Whether machines that are named and not there are left out in silence.
     pub gone_are_left_out: bool,
+    /// Only machines whose clocks show one of these zones.
+    pub time_zones: Option<BTreeSet<String>>,
 }
 
 /// What came of a wish.
@@ -233,6 +235,7 @@ impl Runs {
             once,
             schedule_id: None,
             gone_are_left_out: false,
+            time_zones: None,
         };
         let asker = Asker { scope: permit.scope(), author: permit.author(), requested_by };
         self.begin_or_wait(&asker, wish, &plan, Some(id)).await

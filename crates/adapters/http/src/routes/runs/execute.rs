@@ -129,6 +129,7 @@ impl ExecuteRequest {
             once: once(permit, key, &name, fingerprint),
             schedule_id: None,
             gone_are_left_out: false,
+            time_zones: None,
         };
         let run = match state.runs.start(permit, None, wish).await? {
             Started::Run(run) => *run,

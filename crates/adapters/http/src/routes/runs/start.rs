@@ -53,6 +53,7 @@ impl RunRequest {
             once,
             schedule_id: None,
             gone_are_left_out: false,
+            time_zones: None,
         })
     }
 }
