@@ -137,3 +137,23 @@ async fn the_schedules_of_somebody_who_may_no_longer_run_anything_run_no_more() 
     assert!(firing["run_id"].is_null(), "{firing}");
     assert_eq!(fleet.record.started(), 0);
 }
+
+#[tokio::test]
+async fn a_schedule_is_no_way_around_what_beginning_a_run_asks_for() {
+    let (_server, api, fleet, acme) = world().await;
+    api.put(&format!("/customers/{acme}"), &json!({ "dangerous_commands": "confirm" })).await;
+    let at = now() + TimeDelta::hours(1);
+    let mut wish = json!({
+        "name": "s", "at": at, "customer_id": acme, "target": { "all": true },
+        "command": "rm -rf / --no-preserve-root",
+    });
+    let refused = api.problem(reqwest::Method::POST, "/schedules", &wish).await;
+    assert_eq!(refused, (409, "DANGEROUS_COMMAND".into()));
+    wish["confirm"] = json!(true);
+    let made = api.post("/schedules", &wish).await;
+    let path = format!("/schedules/{}", made["id"].as_str().unwrap());
+    let change = json!({ "command": "mkfs.ext4 /dev/sda" });
+    assert_eq!(api.problem(reqwest::Method::PUT, &path, &change).await.0, 409);
+    api.put(&path, &json!({ "command": "uptime" })).await;
+    assert_eq!(fleet.record.started(), 0);
+}

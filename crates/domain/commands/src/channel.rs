@@ -11,6 +11,7 @@ use crate::ports::{
     CommandArchive, CommandFeed, CommandLedger, Effect, Entry, Notice, Recorded, Recording,
 };
 use crate::reconcile::{Progress, Step, reconcile};
+use crate::through::through;
 use crate::{Command, Event, OutputStream};
 
 /// What an agent's connection does with commands.
@@ -88,7 +89,8 @@ impl AgentChannel {
         };
         let recording = self.ledger.record(agent_id, id, entry);
         let feed = Arc::clone(&self.feed);
-        async move {
+        // Seen through, whoever waits: a change that listeners did not hear of is never told again.
+        let told = through(async move {
             let recorded = recording.await?;
             if let Some(recorded) = &recorded
                 && let Some(notice) = notice(recorded, stream)
@@ -96,8 +98,8 @@ impl AgentChannel {
                 feed.publish(&recorded.command, notice);
             }
             Ok(recorded)
-        }
-        .boxed()
+        });
+        async move { told.await? }.boxed()
     }
 
     /// The agent's oldest commands that nobody had yet, at most `room`, recorded as dispatched:

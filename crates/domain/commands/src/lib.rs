@@ -35,6 +35,7 @@ mod spec;
 mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod through;
 mod usecase;
 
 pub use channel::{AgentChannel, Opening};

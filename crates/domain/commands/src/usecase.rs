@@ -19,6 +19,7 @@ use crate::ports::{
 };
 use crate::runs::{Strategy, Target, Template, Work};
 use crate::spec::{InvalidSpec, Limits, ShellType, Spec, SpecRequest};
+use crate::through::through;
 use crate::{AgentChannel, Command, OutputStream, Requester, State};
 
 /// How long an agent that is out of reach may come back for a command when nobody says.
@@ -373,12 +374,17 @@ impl Commands {
         once: Option<Once>,
         author: &Author,
     ) -> Result<Given, CommandsError> {
-        let command = match self.ledger.submit(command, once, author.clone()).await? {
-            Submitted::New(command) => {
-                self.courier.deliver(Arc::clone(&command));
-                command
+        let (ledger, courier) = (Arc::clone(&self.ledger), Arc::clone(&self.courier));
+        let author = author.clone();
+        let submitted = through(async move {
+            let submitted = ledger.submit(command, once, author).await;
+            if let Ok(Submitted::New(command)) = &submitted {
+                courier.deliver(Arc::clone(command));
             }
-            Submitted::Known(command) => command,
+            submitted
+        });
+        let command = match submitted.await?? {
+            Submitted::New(command) | Submitted::Known(command) => command,
             Submitted::Conflict => return Err(CommandsError::KeyReused),
         };
         let agent_connected = self.courier.is_connected(command.agent_id);

@@ -32,7 +32,7 @@ impl Planning {
             schedules: Schedules::new(
                 repository.clone(),
                 zones.clone(),
-                Arc::new(work.workshop.clone()),
+                Arc::new(work.runs.clone()),
                 clock.clone(),
                 entropy.clone(),
                 limits,

@@ -24,7 +24,6 @@ use crate::absentees::KnownAbsentees;
 pub(super) struct Work {
     pub(super) scripts: Arc<Scripts>,
     pub(super) saved_commands: Arc<SavedCommands>,
-    pub(super) workshop: Workshop,
     pub(super) agents: Arc<SeaAgents>,
     pub(super) customers: Arc<SeaCustomers>,
     pub(super) commands: Commands,
@@ -87,14 +86,13 @@ impl Work {
             },
             boards,
             channel.clone(),
-            workshop.clone(),
+            workshop,
         );
         let local = local.then(|| shells(output_limit));
         let payloads = Payloads::new(shelf.clone(), vault.clone());
         Self {
             scripts,
             saved_commands,
-            workshop,
             agents,
             customers,
             commands,

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use muster_commands::CommandRetention;
 use muster_kernel::{Author, Deed, Place, StorageError, Timestamp};
 use sea_orm::entity::prelude::*;
-use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect};
+use sea_orm::{Condition, DatabaseTransaction, QueryOrder, QuerySelect};
 
 use super::entity::{Column, Entity, output};
 use super::{SeaCommands, first_id_at};
@@ -47,12 +47,20 @@ async fn forget(
         .column(Column::Id)
         .filter(Column::FinishedAt.lt(micros(before)))
         .filter(Column::Id.lt(youngest))
+        // A run that goes on is decided from all of its commands.
+        .filter(
+            Condition::any()
+                .add(Column::RunId.is_null())
+                .add(Column::RunId.not_in_subquery(runs::open())),
+        )
         .order_by_asc(Column::Id)
         .limit(limit)
         .into_tuple()
         .all(transaction)
         .await?;
     let number = u64::try_from(old.len()).unwrap_or(u64::MAX);
+    runs::forget(transaction, before).await?;
+    approvals::forget(transaction, before).await?;
     if number == 0 {
         return Ok(0);
     }
@@ -60,8 +68,6 @@ async fn forget(
     output::Entity::delete_many().filter(of_these).exec(transaction).await?;
     idempotency::forget_of(transaction, &old).await?;
     Entity::delete_many().filter(Column::Id.is_in(old)).exec(transaction).await?;
-    runs::forget(transaction, before).await?;
-    approvals::forget(transaction, before).await?;
     let place = Place { kind: "commands", id: Uuid::nil(), customer_id: None };
     let facts = serde_json::json!({ "number": number, "ended_before": before });
     trail.enter(transaction, author, now, Deed::done("command.forget", place, Some(facts))).await?;

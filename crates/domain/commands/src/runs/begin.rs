@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use muster_kernel::{CommandId, RunId, StorageError, Timestamp};
+use muster_kernel::{Author, CommandId, RunId, StorageError, Timestamp};
 
 use super::compose::Plan;
 use super::ports::{Begun, Member};
@@ -11,8 +11,9 @@ use super::run::{Run, RunStatus, Tally, summary};
 use super::usecase::{Asker, Runs, RunsError, Wish};
 use super::wish::Template;
 use crate::spec::Spec;
+use crate::through::through;
 use crate::usecase::expiry;
-use crate::{Command, OutputBytes, State};
+use crate::{Command, Once, OutputBytes, State};
 
 impl Runs {
     /// Makes the run and its commands durable, and sets it going.
@@ -27,37 +28,40 @@ impl Runs {
         let once = wish.once.clone();
         let (mut run, mut commands) = self.compose(asker, wish, plan, retry_of, now)?;
         self.seal(&mut run, &mut commands, plan).await?;
-        let id = run.id;
-        let members = commands.iter().map(member).collect();
-        // Before anybody can report: what is heard of its commands from now on is taken in.
-        let board = self.boards.put(run.clone(), members);
-        let commands: Vec<_> = commands.into_iter().map(Arc::new).collect();
-        let handed = commands.iter().map(|command| Command::clone(command)).collect();
-        let begun = self.ports.repository.begin(run, handed, once, asker.author.clone()).await;
-        match begun {
-            Ok(Begun::New) => {
-                board.lock().begun = true;
-                for command in commands.iter().filter(|command| !command.held) {
-                    self.ports.courier.deliver(Arc::clone(command));
-                }
-                self.boards.poke();
-                self.find(asker.scope, id).await
-            }
-            Ok(Begun::Known(known)) => {
-                self.boards.remove(id);
+        let (id, runs, author) = (run.id, self.clone(), asker.author.clone());
+        let going = through(async move { runs.set_going(run, commands, once, author).await });
+        match going.await?? {
+            Begun::New => self.find(asker.scope, id).await,
+            Begun::Known(known) => {
                 // What the key made may be an approval, of a time when the policy was another.
                 let known = self.ports.repository.find(asker.scope, known).await?;
                 Ok(self.as_it_is(known.ok_or(RunsError::KeyReused)?))
             }
-            Ok(Begun::Conflict) => {
-                self.boards.remove(id);
-                Err(RunsError::KeyReused)
-            }
-            Err(error) => {
-                self.boards.remove(id);
-                Err(error.into())
-            }
+            Begun::Conflict => Err(RunsError::KeyReused),
         }
+    }
+
+    async fn set_going(
+        &self,
+        run: Run,
+        commands: Vec<Command>,
+        once: Option<Once>,
+        author: Author,
+    ) -> Result<Begun, StorageError> {
+        let id = run.id;
+        // Before anybody can report: what is heard of its commands from now on is taken in.
+        let board = self.boards.put(run.clone(), commands.iter().map(member).collect());
+        let begun = self.ports.repository.begin(run, commands.clone(), once, author).await;
+        if let Ok(Begun::New) = begun {
+            board.lock().begun = true;
+            for command in commands.into_iter().filter(|command| !command.held) {
+                self.ports.courier.deliver(Arc::new(command));
+            }
+            self.boards.poke();
+        } else {
+            self.boards.remove(id);
+        }
+        begun
     }
 
     /// Seals secret parameters for the run and for each of its commands.

@@ -67,6 +67,18 @@ impl Board {
         news.filter(|status| *status != before).collect()
     }
 
+    /// Takes in how far a command is in the database, unless more of it was heard already.
+    pub(super) fn correct(&mut self, now: Member) {
+        let known = self.index.get(&now.command_id).and_then(|n| self.members.get_mut(*n));
+        let Some(member) = known.filter(|member| rank(now.status) >= rank(member.status)) else {
+            return;
+        };
+        *self.tally.of_mut(member.status, member.held) -= 1;
+        *self.tally.of_mut(now.status, now.held) += 1;
+        *member = now;
+        self.untold = true;
+    }
+
     /// The first of those that are held back and whose machine passes, at most `limit`.
     pub(super) fn held(
         &self,
@@ -220,19 +232,34 @@ impl Boards {
         };
         // Told under the lock, so that listeners hear it in the order of the changes.
         let mut board = board.lock();
-        for status in board.take_in(command) {
+        let news = board.take_in(command);
+        let changed = !news.is_empty();
+        for status in news {
             let event = command_event(command, status);
             self.bus.tell(Channel::Run(id), event.clone());
             self.bus.tell(Channel::Everything, event);
         }
         drop(board);
-        self.poke();
+        if changed {
+            self.poke();
+        }
+    }
+
+    /// Has its run take in how far a command is.
+    pub(super) fn hear(&self, command: &Command) {
+        if command.run_id.is_some_and(|id| self.get(id).is_some()) {
+            self.tell_command(command);
+        }
     }
 
     fn tell_output(&self, command: &Command, notice: &Notice) {
         let (Notice::Output { stream, offset, bytes }, Some(id)) = (notice, command.run_id) else {
             return;
         };
+        // What comes when the run is over would open a channel that nobody closes.
+        if self.get(id).is_none() {
+            return;
+        }
         let told = bytes.get(..bytes.len().min(TOLD_AT_ONCE)).unwrap_or_default();
         let data = json!({
             "command_id": command.id,

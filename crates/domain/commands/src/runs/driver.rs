@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
-use muster_kernel::{AgentId, Author, CommandId, RunId, StorageError};
+use futures_util::future::join_all;
+use muster_kernel::{AgentId, Author, CommandId, RunId, StorageError, TenantScope};
 use parking_lot::Mutex;
 
 use super::board::Board;
 use super::ports::RunChange;
 use super::progress::{Step, next_step};
-use super::run::{RunStatus, StopReason};
+use super::run::{Run, RunStatus, StopReason};
 use super::usecase::{LOOK_AGAIN, Runs};
 use crate::ports::Entry;
 use crate::{Event, Recorded};
@@ -30,8 +30,18 @@ impl Runs {
     pub async fn take_up(&self) -> Result<(), StorageError> {
         for run in self.ports.repository.active().await? {
             if self.boards.get(run.id).is_none() {
-                let members = self.ports.repository.members(run.id).await?;
-                self.boards.put(run, members).lock().begun = true;
+                let id = run.id;
+                let members = self.ports.repository.members(id).await?;
+                let board = self.boards.put(run, members);
+                // What changed before the board was there to hear of it is in the database now.
+                let members = self.ports.repository.members(id).await?;
+                let run = self.ports.repository.find(&TenantScope::All, id).await?;
+                let mut board = board.lock();
+                members.into_iter().for_each(|member| board.correct(member));
+                if let Some(run) = run {
+                    (board.run.status, board.run.stop) = (run.status, run.stop);
+                }
+                board.begun = true;
             }
         }
         Ok(())
@@ -61,7 +71,10 @@ impl Runs {
         loop {
             tokio::time::sleep(TOLD_EVERY).await;
             for board in self.boards.all() {
-                self.boards.tell_progress(&mut board.lock());
+                let mut board = board.lock();
+                if board.begun {
+                    self.boards.tell_progress(&mut board);
+                }
             }
         }
     }
@@ -107,8 +120,7 @@ impl Runs {
                 recordings.push(record(*agent, *id, Event::Dispatched { at }));
             }
         }
-        let mut recorded: Vec<Recorded> =
-            try_join_all(recordings).await?.into_iter().flatten().collect();
+        let (mut recorded, failed) = self.heard(join_all(recordings).await);
         let mut latest = None;
         recorded.retain(|it| !it.command.held && it.command.end().is_none());
         for it in recorded.into_iter().rev() {
@@ -120,7 +132,27 @@ impl Runs {
         if latest.is_some() {
             self.boards.poke();
         }
-        Ok(())
+        failed
+    }
+
+    /// Has the boards take in what is durable, whether or not it is news to the database: what was
+    /// done before and not heard of is made up for.
+    fn heard(
+        &self,
+        recorded: Vec<Result<Option<Recorded>, StorageError>>,
+    ) -> (Vec<Recorded>, Result<(), StorageError>) {
+        let mut failed = Ok(());
+        let mut durable = Vec::with_capacity(recorded.len());
+        for recorded in recorded {
+            match recorded {
+                Ok(recorded) => durable.extend(recorded),
+                Err(error) => failed = Err(error),
+            }
+        }
+        for recorded in &durable {
+            self.boards.hear(&recorded.command);
+        }
+        (durable, failed)
     }
 
     async fn stop(
@@ -130,37 +162,62 @@ impl Runs {
         reason: StopReason,
     ) -> Result<(), StorageError> {
         if board.lock().run.stop.is_none() {
-            let (change, now) = (RunChange::Stopped(reason), self.ports.clock.now());
-            let changed = self.ports.repository.change(id, change, &Author::system(), now).await?;
-            if let Some((run, _)) = changed {
-                let mut board = board.lock();
-                (board.run.status, board.run.stop) = (run.status, run.stop);
-                board.untold = true;
-            }
+            self.make_change(id, RunChange::Stopped(reason), &Author::system()).await?;
         }
-        let pending = board.lock().pending();
-        self.end_all(pending).await?;
+        let these = {
+            let board = board.lock();
+            if reason == StopReason::Cancelled { board.open() } else { board.pending() }
+        };
+        self.end_all(these).await?;
         board.lock().swept = true;
+        Ok(())
+    }
+
+    /// Makes a change durable and lets the board know.
+    pub(super) async fn make_change(
+        &self,
+        id: RunId,
+        change: RunChange,
+        author: &Author,
+    ) -> Result<Option<Arc<Run>>, StorageError> {
+        let now = self.ports.clock.now();
+        let changed = self.ports.repository.change(id, change, author, now).await?;
+        let Some((run, changed)) = changed else { return Ok(None) };
+        if let Some(board) = self.boards.get(id) {
+            let mut board = board.lock();
+            (board.run.status, board.run.stop) = (run.status, run.stop);
+            board.untold |= changed;
+        }
         self.boards.poke();
+        Ok(Some(run))
+    }
+
+    /// Asks for the end of whatever of a run has not ended.
+    pub(super) async fn end_open(&self, id: RunId) -> Result<(), StorageError> {
+        if let Some(board) = self.boards.get(id) {
+            let open = board.lock().open();
+            self.end_all(open).await?;
+            board.lock().swept = true;
+            self.boards.poke();
+        }
         Ok(())
     }
 
     /// Asks for the end of commands: of those that nobody has, here and now.
-    pub(super) async fn end_all(
-        &self,
-        commands: Vec<(AgentId, CommandId)>,
-    ) -> Result<(), StorageError> {
+    async fn end_all(&self, commands: Vec<(AgentId, CommandId)>) -> Result<(), StorageError> {
         let at = self.ports.clock.now();
         let cancel = |(agent, id): &(AgentId, CommandId)| {
             self.channel.record(*agent, *id, Entry::Event(Event::CancelRequested { at }))
         };
         for commands in commands.chunks(RELEASED_AT_ONCE) {
-            let recorded = try_join_all(commands.iter().map(cancel).collect::<Vec<_>>()).await?;
-            for Recorded { command, .. } in recorded.into_iter().flatten() {
+            let recorded = join_all(commands.iter().map(cancel).collect::<Vec<_>>()).await;
+            let (recorded, failed) = self.heard(recorded);
+            for Recorded { command, .. } in recorded {
                 if command.end().is_none() {
                     self.ports.courier.cancel(command.agent_id, command.id);
                 }
             }
+            failed?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod begin;
 mod board;
 mod compose;
 mod driver;
+mod keep;
 mod launch;
 mod ports;
 mod progress;

@@ -22,6 +22,7 @@ use crate::library::InvalidParameter;
 use crate::ports::Courier;
 use crate::safety::Assessment;
 use crate::spec::InvalidSpec;
+use crate::through::through;
 use crate::{AgentChannel, Once, Requester, Status};
 
 /// On more machines than this nobody begins a run without having shown their password or second
@@ -202,6 +203,13 @@ impl Runs {
         let run = self.find(permit.scope(), id).await?;
         check_wording(&run.template.work, wording)?;
         let requested_by = Requester::of(permit.actor()).ok_or(Denied::Forbidden)?;
+        if wording.is_none() {
+            // What left their library, and what others typed in confidence, is not theirs to run.
+            if run.template.secrets.is_some() && run.requested_by != requested_by {
+                return Err(Denied::Forbidden.into());
+            }
+            self.workshop.check_there(permit.scope(), &run.template.work).await?;
+        }
         if !run.status.is_end() {
             return Err(RunsError::WrongState("the run goes on; cancel it, or wait for its end"));
         }
@@ -278,12 +286,8 @@ impl Runs {
     ) -> Result<Run, RunsError> {
         let change = RunChange::Stopped(StopReason::Cancelled);
         self.change(permit.scope(), permit.author(), id, change).await?;
-        if let Some(board) = self.boards.get(id) {
-            let open = board.lock().open();
-            self.end_all(open).await?;
-            board.lock().swept = true;
-        }
-        self.boards.poke();
+        let runs = self.clone();
+        through(async move { runs.end_open(id).await }).await??;
         self.find(permit.scope(), id).await
     }
 
@@ -349,18 +353,10 @@ impl Runs {
         if self.find(scope, id).await?.status.is_end() {
             return Err(RunsError::Ended);
         }
-        let now = self.ports.clock.now();
-        let changed = self.ports.repository.change(id, change, author, now).await?;
-        let (run, changed) = changed.ok_or(RunsError::NotFound)?;
-        if run.status.is_end() {
-            return Err(RunsError::Ended);
-        }
-        if let Some(board) = self.boards.get(id) {
-            let mut board = board.lock();
-            (board.run.status, board.run.stop) = (run.status, run.stop);
-            board.untold |= changed;
-        }
-        Ok((*run).clone())
+        let (runs, author) = (self.clone(), author.clone());
+        let changed = through(async move { runs.make_change(id, change, &author).await });
+        let run = changed.await??.ok_or(RunsError::NotFound)?;
+        if run.status.is_end() { Err(RunsError::Ended) } else { Ok((*run).clone()) }
     }
 }
 
@@ -375,7 +371,7 @@ fn check_wording(work: &Work, wording: OwnWords<'_>) -> Result<(), Denied> {
 }
 
 /// That whoever begins something on very many machines sits there.
-fn check_mass(principal: &Principal, plan: &Plan) -> Result<(), Denied> {
+pub(super) fn check_mass(principal: &Principal, plan: &Plan) -> Result<(), Denied> {
     match principal {
         Principal::User { confirmed: false, .. } if plan.machines.len() > MASS => {
             Err(Denied::Unconfirmed)

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use muster_agents::OsType;
 use muster_kernel::{Sealed, Secret, StorageError, TenantScope, Vault};
 
@@ -13,7 +12,6 @@ use super::wish::{ParameterValue, Parameters, Template, Work};
 use crate::ScriptRef;
 use crate::library::{ItemId, Kind, Library, Opened, SavedCommands, Scripts};
 use crate::safety::{self, Assessment, SafetyLevel};
-use crate::schedules::TemplateKeeper;
 use crate::spec::{Limits, Spec, SpecRequest};
 use crate::usecase::shell_of;
 
@@ -89,6 +87,23 @@ impl Workshop {
                     Work::SavedCommand { saved_command_id, parameters, timeout }
                 })
                 .await
+            }
+        }
+    }
+
+    /// That what runs is in the library, and in `scope`.
+    pub(super) async fn check_there(
+        &self,
+        scope: &TenantScope,
+        work: &Work,
+    ) -> Result<(), RunsError> {
+        match work {
+            Work::Command(_) => Ok(()),
+            Work::Script { script_id, .. } => {
+                opened(&self.scripts, scope, *script_id).await.map(drop)
+            }
+            Work::SavedCommand { saved_command_id, .. } => {
+                opened(&self.saved_commands, scope, *saved_command_id).await.map(drop)
             }
         }
     }
@@ -178,21 +193,6 @@ impl Workshop {
         let values: BTreeMap<String, String> =
             serde_json::from_str(opened.expose()).map_err(StorageError::new)?;
         Ok(values.into_iter().map(|(name, value)| (name, Secret::from_text(value))).collect())
-    }
-}
-
-#[async_trait]
-impl TemplateKeeper for Workshop {
-    async fn keep(
-        &self,
-        scope: &TenantScope,
-        template: &mut Template,
-        place: &str,
-    ) -> Result<(), RunsError> {
-        let prepared = self.prepare(scope, &template.work, &BTreeSet::new()).await?;
-        template.secrets = self.seal(place, &prepared.secrets).await?;
-        template.work = prepared.work;
-        Ok(())
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use muster_kernel::{
-    Author, CustomerId, Page, PageRequest, RunId, ScheduleId, StorageError, TenantScope, Timestamp,
+    Author, CustomerId, Page, PageRequest, Permit, RunId, ScheduleId, StorageError, TenantScope,
+    Timestamp, act,
 };
 
 use crate::runs::{RunsError, Template};
@@ -152,13 +153,16 @@ pub trait RunLauncher: Send + Sync + std::fmt::Debug {
 /// Makes templates fit to be kept.
 #[async_trait]
 pub trait TemplateKeeper: Send + Sync + std::fmt::Debug {
-    /// Checks that what the template runs is there and takes its parameters, and seals the secret
-    /// ones for `place`.
+    /// Checks what whoever begins a run is asked for, as long as they are there to ask: that what
+    /// runs is there and takes its parameters, that they know when it is dangerous (`confirm`), and
+    /// sit there when it is for very many machines. Seals the secret parameters for `place`.
     async fn keep(
         &self,
-        scope: &TenantScope,
+        permit: &Permit<act::ManageSchedules>,
+        customer: Option<CustomerId>,
         template: &mut Template,
         place: &str,
+        confirm: bool,
     ) -> Result<(), RunsError>;
 }
 

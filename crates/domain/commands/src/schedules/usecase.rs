@@ -69,6 +69,8 @@ pub struct NewSchedule {
     pub jitter: Duration,
     pub windows: Vec<WindowWish>,
     pub enabled: bool,
+    /// Whether whoever asks knows that it may be dangerous.
+    pub confirm: bool,
 }
 
 /// A wish for a change; what is `None` stays.
@@ -87,6 +89,8 @@ pub struct ScheduleUpdate {
     pub jitter: Option<Duration>,
     pub windows: Option<Vec<WindowWish>>,
     pub enabled: Option<bool>,
+    /// Whether whoever asks knows that it may be dangerous.
+    pub confirm: bool,
 }
 
 /// A schedule with its next runs.
@@ -136,10 +140,12 @@ impl Schedules {
         check::template(&wish.template, self.limits)?;
         let id = ScheduleId::new(&*self.clock, &*self.entropy);
         let mut template = wish.template;
-        self.keeper.keep(permit.scope(), &mut template, &Schedule::secrets_place(id)).await?;
+        let customer_id = customer(permit.scope(), wish.customer_id)?;
+        let place = Schedule::secrets_place(id);
+        self.keeper.keep(permit, customer_id, &mut template, &place, wish.confirm).await?;
         let schedule = Schedule {
             id,
-            customer_id: customer(permit.scope(), wish.customer_id)?,
+            customer_id,
             name: check::name(&wish.name)?,
             description: check::description(wish.description)?.filter(|text| !text.is_empty()),
             timing: new_timing(wish.timing, now)?,
@@ -200,14 +206,11 @@ impl Schedules {
         let now = self.clock.now();
         let maker = Maker::of(permit.actor()).ok_or(Denied::Forbidden)?;
         let before = self.find(permit.scope(), id).await?;
-        let works_anew = wish.work.is_some();
         let mut template = changed_template(&before.template, &mut wish);
         if let Some(template) = &mut template {
             check::template(template, self.limits)?;
-            if works_anew {
-                let place = Schedule::secrets_place(id);
-                self.keeper.keep(permit.scope(), template, &place).await?;
-            }
+            let place = Schedule::secrets_place(id);
+            self.keeper.keep(permit, before.customer_id, template, &place, wish.confirm).await?;
         }
         let change = ScheduleChange {
             name: wish.name.as_deref().map(check::name).transpose()?,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
-    Author, Clock, Cursor, CustomerId, Page, PageRequest, RunId, ScheduleId, StorageError,
-    TenantScope, Timestamp, UserId,
+    Author, Clock, Cursor, CustomerId, Page, PageRequest, Permit, RunId, ScheduleId, StorageError,
+    TenantScope, Timestamp, UserId, act,
 };
 use parking_lot::Mutex;
 
@@ -31,7 +31,14 @@ pub struct KeepsAll;
 
 #[async_trait]
 impl TemplateKeeper for KeepsAll {
-    async fn keep(&self, _: &TenantScope, _: &mut Template, _: &str) -> Result<(), RunsError> {
+    async fn keep(
+        &self,
+        _: &Permit<act::ManageSchedules>,
+        _: Option<CustomerId>,
+        _: &mut Template,
+        _: &str,
+        _: bool,
+    ) -> Result<(), RunsError> {
         Ok(())
     }
 }

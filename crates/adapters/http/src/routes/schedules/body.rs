@@ -41,6 +41,8 @@ pub(crate) struct PlanBody {
     maintenance_windows: Option<Vec<WindowBody>>,
     /// Whether it runs at all; `true` unless given.
     enabled: Option<bool>,
+    /// That you know that it may be dangerous; some customers ask for it.
+    confirm: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -205,6 +207,7 @@ impl TryFrom<ScheduleRequest> for NewSchedule {
             jitter: seconds(plan.jitter, "/jitter")?.unwrap_or_default(),
             windows: plan.windows().unwrap_or_default(),
             enabled: plan.enabled.unwrap_or(true),
+            confirm: plan.confirm.unwrap_or(false),
             description: plan.description,
         })
     }
@@ -227,6 +230,7 @@ impl TryFrom<ScheduleUpdateRequest> for ScheduleUpdate {
             jitter: seconds(plan.jitter, "/jitter")?,
             windows: plan.windows(),
             enabled: plan.enabled,
+            confirm: plan.confirm.unwrap_or(false),
             description: plan.description,
         })
     }

@@ -59,6 +59,7 @@ fn operator<A: muster_kernel::Act>(seed: u64) -> Permit<A> {
 fn daily() -> NewSchedule {
     let timing = TimingWish { cron: Some("30 2 * * *".into()), ..TimingWish::default() };
     NewSchedule {
+        confirm: false,
         customer_id: None,
         name: " Updates ".into(),
         description: Some(String::new()),
