@@ -235,10 +235,17 @@ async fn nothing_runs_for_somebody_who_may_not_run_it_any_more() {
 #[tokio::test]
 async fn a_schedule_does_not_get_around_it() {
     let world = World::new(1).await;
-    let World { admin, .. } = &world;
-    let at = muster_tests::now() + chrono::TimeDelta::milliseconds(500);
+    let World { admin, acme, .. } = &world;
+    let at = muster_tests::now() + chrono::TimeDelta::hours(1);
+    let wish = json!({ "name": "n", "at": at, "target": { "all": true }, "command": DANGEROUS });
+    let refused = admin.problem(Method::POST, "/schedules", &wish).await;
+    assert_eq!(refused, (409, "DANGEROUS_COMMAND".into()));
+    // One that was made before anybody asked for a second person.
+    policy(admin, acme, "allow").await;
+    let at = muster_tests::now() + chrono::TimeDelta::milliseconds(1500);
     let wish = json!({ "name": "n", "at": at, "target": { "all": true }, "command": DANGEROUS });
     let schedule = admin.post("/schedules", &wish).await;
+    policy(admin, acme, "approve").await;
     let history = format!("/schedules/{}/runs", schedule["id"].as_str().unwrap());
     let firing = eventually("the schedule comes due", async || {
         Some(admin.get(&history).await["items"][0].clone()).filter(|it| !it.is_null())

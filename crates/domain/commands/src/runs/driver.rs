@@ -37,7 +37,9 @@ impl Runs {
                 let members = self.ports.repository.members(id).await?;
                 let run = self.ports.repository.find(&TenantScope::All, id).await?;
                 let mut board = board.lock();
-                members.into_iter().for_each(|member| board.correct(member));
+                for member in members {
+                    board.correct(member);
+                }
                 if let Some(run) = run {
                     (board.run.status, board.run.stop) = (run.status, run.stop);
                 }
