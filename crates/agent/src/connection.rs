@@ -373,7 +373,7 @@ impl Connection {
     async fn send_system_info(&mut self) -> anyhow::Result<()> {
         let hostname = self.agent.machine.hostname.clone();
         match self.agent.inventory.system_info(hostname).await {
-            Some(info) => self.transport.say(AgentMessage::SystemInfo(info)).await,
+            Some(info) => self.transport.say(AgentMessage::SystemInfo(Box::new(info))).await,
             None => Ok(()),
         }
     }

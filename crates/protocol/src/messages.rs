@@ -16,7 +16,7 @@ pub enum AgentMessage {
     /// Alive, and how it feels.
     Heartbeat(Heartbeat),
     /// What kind of machine this is: after the welcome, on change, and when asked.
-    SystemInfo(SystemInfo),
+    SystemInfo(Box<SystemInfo>),
     /// The command is in the journal and will not be started twice.
     Accepted(Accepted),
     /// The process runs.

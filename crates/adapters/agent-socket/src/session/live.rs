@@ -201,7 +201,7 @@ impl Live {
                 let ack = ServerMessage::HeartbeatAck(HeartbeatAck { server_time: now });
                 return self.say(&ack).await;
             }
-            AgentMessage::SystemInfo(info) => self.keep_system_info(info),
+            AgentMessage::SystemInfo(info) => self.keep_system_info(*info),
             AgentMessage::Accepted(accepted) => {
                 let id = CommandId::from_uuid(accepted.command_id);
                 if let Some(held) = self.unfinished.get_mut(&id) {
