@@ -178,6 +178,19 @@ impl Api {
         accepted["command_id"].as_str().unwrap().to_owned()
     }
 
+    /// Waits until a run has ended; answers with it.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn run_ended(&self, id: &str) -> Value {
+        eventually("the run ends", async || {
+            let run = self.get(&format!("/runs/{id}")).await;
+            let open = ["running", "paused"].contains(&run["status"].as_str()?);
+            if open { None } else { Some(run) }
+        })
+        .await
+    }
+
     /// Waits until a command has ended; answers with it.
     ///
     /// # Panics

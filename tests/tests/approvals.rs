@@ -58,21 +58,17 @@ fn path(answer: &Value) -> String {
     format!("/approvals/{}", answer["approval_id"].as_str().unwrap())
 }
 
+/// The run that an approval began.
+fn run_of(approval: &Value) -> &str {
+    approval["run_id"].as_str().unwrap()
+}
+
 async fn approve(api: &Api, path: &str) -> Value {
     api.post(&format!("{path}/approve"), &json!({})).await
 }
 
 async fn refused(api: &Api, path: &str, what: &str) -> (u16, String) {
     api.problem(Method::POST, &format!("{path}/{what}"), &json!({})).await
-}
-
-async fn ended(api: &Api, run: &Value) -> Value {
-    let path = format!("/runs/{}", run.as_str().unwrap());
-    eventually("the run ends", async || {
-        let run = api.get(&path).await;
-        (run["status"] != "running").then_some(run)
-    })
-    .await
 }
 
 #[tokio::test]
@@ -96,7 +92,7 @@ async fn what_is_dangerous_runs_when_a_second_person_has_approved_it_and_once() 
     let (one, other) = tokio::join!(approve(ann, &path), approve(ann, &path));
     assert_eq!(one["run_id"], other["run_id"]);
     assert_eq!((&one["status"], &one["decided_by"]["name"]), (&json!("approved"), &json!("ann")));
-    let run = ended(admin, &one["run_id"]).await;
+    let run = admin.run_ended(run_of(&one)).await;
     assert_eq!(approve(ann, &path).await["run_id"], run["id"], "approved again, it is the same");
     assert_eq!((&run["command"], &run["total"]), (&json!(DANGEROUS), &json!(3)));
     assert_eq!(run["requested_by"], waiting["requested_by"], "it runs for who asked");
@@ -155,7 +151,7 @@ async fn an_approval_is_seen_and_decided_about_by_those_who_see_all_its_machines
         assert_eq!(refused(asker, path, "reject").await.0, 404);
     }
     world.nothing_runs().await;
-    assert_eq!(ended(bob, &approve(bob, &own).await["run_id"]).await["total"], 1);
+    assert_eq!(bob.run_ended(run_of(&approve(bob, &own).await)).await["total"], 1);
 }
 
 #[tokio::test]
@@ -208,7 +204,7 @@ async fn single_commands_wait_in_every_form_and_the_same_request_waits_once() {
     policy(admin, acme, "approve").await;
     // What a program asked for, any person with the right decides about.
     let approved = approve(admin, &path(&first)).await;
-    let run = ended(ann, &approved["run_id"]).await;
+    let run = ann.run_ended(run_of(&approved)).await;
     assert_eq!(run["requested_by"]["kind"], "api_key");
     assert_eq!(fleet.record.started(), 1);
     let again = send().await.2;
@@ -283,7 +279,7 @@ async fn exactly_the_script_that_was_shown_runs_with_secrets_that_nobody_sees() 
     assert!(!shown.to_string().contains(SECRET) && !waiting.to_string().contains(SECRET));
     assert!(!in_clear(&server), "while it waits");
 
-    let run = ended(&admin, &approve(&ann, &path).await["run_id"]).await;
+    let run = admin.run_ended(run_of(&approve(&ann, &path).await)).await;
     let commands = admin.get(&format!("/runs/{}/commands", run["id"].as_str().unwrap())).await;
     let command = commands["items"][0]["id"].as_str().unwrap();
     let command = admin.get(&format!("/commands/{command}")).await;

@@ -26,14 +26,6 @@ async fn start(api: &Api, strategy: Value) -> String {
     api.post("/runs", &wish).await["id"].as_str().unwrap().to_owned()
 }
 
-async fn ended(api: &Api, run: &str) -> Value {
-    eventually("the run ends", async || {
-        let run = api.get(&format!("/runs/{run}")).await;
-        (!["running", "paused"].contains(&run["status"].as_str()?)).then_some(run)
-    })
-    .await
-}
-
 fn quick() -> Behaviour {
     Behaviour { takes: Duration::from_millis(20), ..Behaviour::default() }
 }
@@ -60,7 +52,7 @@ async fn a_run_reaches_the_machines_that_pass_everything_its_target_asks_for() {
 
     let wish = json!({ "target": { "tags": ["web"] }, "command": "uptime" });
     let run = api.post("/runs", &wish).await;
-    let run = ended(&api, run["id"].as_str().unwrap()).await;
+    let run = api.run_ended(run["id"].as_str().unwrap()).await;
     assert_eq!((&run["status"], &run["total"]), (&json!("completed"), &json!(4)));
     assert_eq!(run["counts"]["completed"], 4);
     let mut machines = fleet.record.order.lock().clone();
@@ -106,7 +98,7 @@ async fn a_target_that_means_nobody_or_somebody_unknown_is_refused_and_runs_noth
 #[tokio::test]
 async fn no_more_machines_work_at_a_time_than_the_strategy_allows() {
     let (_server, api, fleet) = world(30, quick()).await;
-    let run = ended(&api, &start(&api, json!({ "max_concurrency": 3 })).await).await;
+    let run = api.run_ended(&start(&api, json!({ "max_concurrency": 3 })).await).await;
     assert_eq!(run["counts"]["completed"], 30);
     assert_eq!(fleet.record.started(), 30);
     assert!(fleet.record.peak.load(Ordering::SeqCst) <= 3);
@@ -117,7 +109,7 @@ async fn when_one_of_the_first_machines_fails_no_other_one_ever_begins() {
     // Every machine fails, so whichever go first do.
     let failing = Behaviour { failing: (0..30).collect(), ..quick() };
     let (_server, api, fleet) = world(30, failing).await;
-    let run = ended(&api, &start(&api, json!({ "canary": 2 })).await).await;
+    let run = api.run_ended(&start(&api, json!({ "canary": 2 })).await).await;
     assert_eq!((&run["status"], &run["stop_reason"]), (&json!("failed"), &json!("CANARY_FAILED")));
     assert_eq!(run["counts"]["cancelled"], 28);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -127,7 +119,7 @@ async fn when_one_of_the_first_machines_fails_no_other_one_ever_begins() {
 #[tokio::test]
 async fn the_others_begin_when_the_first_machines_have_completed() {
     let (_server, api, fleet) = world(10, quick()).await;
-    let run = ended(&api, &start(&api, json!({ "canary": 3 })).await).await;
+    let run = api.run_ended(&start(&api, json!({ "canary": 3 })).await).await;
     assert_eq!((&run["status"], &run["counts"]["completed"]), (&json!("completed"), &json!(10)));
     assert_eq!(fleet.record.started(), 10);
 }
@@ -137,14 +129,14 @@ async fn more_failures_than_may_be_stop_a_run() {
     let failing = Behaviour { failing: (0..40).collect(), ..quick() };
     let (_server, api, fleet) = world(40, failing).await;
     let run = start(&api, json!({ "max_concurrency": 4, "max_failures": 3 })).await;
-    let run = ended(&api, &run).await;
+    let run = api.run_ended(&run).await;
     assert_eq!(run["stop_reason"], "TOO_MANY_FAILURES");
     assert!(run["counts"]["failed"].as_u64().unwrap() > 3);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let started = fleet.record.started();
     assert!((4..=7).contains(&started), "{started}");
 
-    let run = ended(&api, &start(&api, json!({ "max_failures": 0 })).await).await;
+    let run = api.run_ended(&start(&api, json!({ "max_failures": 0 })).await).await;
     assert_eq!(run["counts"]["failed"], 1, "a bound on failures alone lets nobody hurry");
     assert_eq!(fleet.record.started(), started + 1);
 }
@@ -158,7 +150,7 @@ async fn a_run_that_is_cancelled_lets_nobody_else_begin() {
     let cancelled = api.request(Method::POST, &format!("/runs/{run}/cancel")).send().await.unwrap();
     assert_eq!(cancelled.status(), 202);
     // These machines do not obey: their word counts.
-    let run = ended(&api, &run).await;
+    let run = api.run_ended(&run).await;
     assert_eq!((&run["status"], &run["stop_reason"]), (&json!("cancelled"), &json!("CANCELLED")));
     assert_eq!((&run["counts"]["cancelled"], &run["counts"]["completed"]), (&json!(15), &json!(5)));
     assert_eq!(fleet.record.started(), 5);
@@ -181,19 +173,19 @@ async fn a_run_that_is_paused_waits_and_goes_on_when_it_may() {
         assert_eq!(fleet.record.started(), before);
     }
     api.post(&format!("/runs/{run}/resume"), &json!({})).await;
-    assert_eq!(ended(&api, &run).await["counts"]["completed"], 8);
+    assert_eq!(api.run_ended(&run).await["counts"]["completed"], 8);
 }
 
 #[tokio::test]
 async fn the_failed_machines_are_tried_again_as_a_run_of_their_own() {
     let behaviour = Behaviour { failing: vec![1, 4], ..quick() };
     let (_server, api, fleet) = world(6, behaviour).await;
-    let first = ended(&api, &start(&api, json!({})).await).await;
+    let first = api.run_ended(&start(&api, json!({})).await).await;
     assert_eq!((&first["status"], &first["counts"]["failed"]), (&json!("failed"), &json!(2)));
     let first_id = first["id"].as_str().unwrap();
     let again = api.post(&format!("/runs/{first_id}/retry"), &json!({})).await;
     assert_eq!((&again["retry_of"], &again["total"]), (&first["id"], &json!(2)));
-    ended(&api, again["id"].as_str().unwrap()).await;
+    api.run_ended(again["id"].as_str().unwrap()).await;
     let mut last: Vec<_> = fleet.record.order.lock().iter().rev().take(2).copied().collect();
     last.sort_unstable();
     assert_eq!(last, [1, 4]);
@@ -212,7 +204,7 @@ async fn the_same_request_again_is_the_same_run() {
     let (first, again) = (send("x").await, send("x").await);
     assert_eq!(first, again);
     assert_eq!(send("y").await.0, 409);
-    ended(&api, first.1.as_str().unwrap()).await;
+    api.run_ended(first.1.as_str().unwrap()).await;
     assert_eq!(fleet.record.started(), 3);
 }
 
@@ -229,11 +221,11 @@ async fn a_machine_that_is_away_gets_its_command_when_it_is_back_or_not_at_all()
             "strategy": { "max_concurrency": 1 } })
     };
     let late = api.post("/runs", &wish(1.0)).await;
-    let late = ended(&api, late["id"].as_str().unwrap()).await;
+    let late = api.run_ended(late["id"].as_str().unwrap()).await;
     assert_eq!((&late["status"], &late["counts"]["expired"]), (&json!("failed"), &json!(1)));
     let patient = api.post("/runs", &wish(600.0)).await;
     agent.restart();
-    let patient = ended(&api, patient["id"].as_str().unwrap()).await;
+    let patient = api.run_ended(patient["id"].as_str().unwrap()).await;
     assert_eq!(patient["status"], "completed");
 }
 
@@ -295,7 +287,7 @@ async fn everybody_hears_of_what_they_may_see_and_of_nothing_else() {
     let mut mine = EventSource::open(&own, "/events?topics=commands", None).await;
     let mut theirs = EventSource::open(&foreign, "/events", None).await;
     let run = start(&api, json!({})).await;
-    ended(&api, &run).await;
+    api.run_ended(&run).await;
     let seen = all.until("run").await;
     assert!(seen.iter().any(|event| event.data["run_id"] == json!(run)));
     for _ in 0..4 {
@@ -333,13 +325,13 @@ async fn a_run_over_several_customers_is_seen_by_those_who_see_all_of_them() {
     let ann = api.login("ann").await;
 
     let both = start(&api, json!({})).await;
-    assert_eq!(ended(&api, &both).await["total"], 2);
+    assert_eq!(api.run_ended(&both).await["total"], 2);
     let path = format!("/runs/{both}");
     assert_eq!(ann.problem(Method::GET, &path, &json!({})).await.0, 404);
     assert_eq!(ann.problem(Method::POST, &format!("{path}/cancel"), &json!({})).await.0, 404);
     assert_eq!(ann.problem(Method::GET, &format!("{path}/events"), &json!({})).await.0, 404);
     let hers = start(&ann, json!({})).await;
-    assert_eq!(ended(&ann, &hers).await["total"], 1, "all that she may use");
+    assert_eq!(ann.run_ended(&hers).await["total"], 1, "all that she may use");
     assert_eq!(ann.get("/runs").await["total"], 1);
     let wish = json!({ "target": { "agent_ids": [theirs.ids[0]] }, "command": "x" });
     assert_eq!(ann.problem(Method::POST, "/runs", &wish).await.0, 404);
@@ -378,7 +370,7 @@ async fn a_run_on_very_many_machines_takes_somebody_who_sits_there() {
     assert_eq!(fleet.record.started(), 0);
     api.post("/auth/confirm", &confirmation).await;
     let run = start(&api, json!({})).await;
-    assert_eq!(ended(&api, &run).await["counts"]["completed"], 101);
+    assert_eq!(api.run_ended(&run).await["counts"]["completed"], 101);
 }
 
 #[tokio::test]
@@ -396,7 +388,7 @@ async fn a_run_ends_as_it_would_have_however_often_the_server_is_killed_meanwhil
         server.kill();
         server.restart().await;
     }
-    let run = ended(&api, &run).await;
+    let run = api.run_ended(&run).await;
     let counts = &run["counts"];
     assert_eq!(counts["failed"], failing.len(), "{counts}");
     assert_eq!(counts["completed"], MACHINES - failing.len(), "{counts}");

@@ -98,9 +98,9 @@ async fn a_secret_reaches_the_script_and_nobody_else() {
     api.put(&format!("/scripts/{id}"), &json!({ "content": content })).await;
     let body = json!({ "target": { "agent_ids": [agent] }, "parameters": { "token": SECRET } });
     let first = api.post(&format!("/scripts/{id}/execute"), &body).await;
-    let run = ended(&api, first["id"].as_str().unwrap()).await;
+    let run = api.run_ended(first["id"].as_str().unwrap()).await;
     let again = api.post(&format!("/runs/{}/retry", run["id"].as_str().unwrap()), &json!({})).await;
-    let again = ended(&api, again["id"].as_str().unwrap()).await;
+    let again = api.run_ended(again["id"].as_str().unwrap()).await;
 
     let at = now() + TimeDelta::seconds(1);
     let schedule = api
@@ -115,7 +115,7 @@ async fn a_secret_reaches_the_script_and_nobody_else() {
         api.get(&path).await["items"][0]["run_id"].as_str().map(ToOwned::to_owned)
     })
     .await;
-    let planned = ended(&api, &planned).await;
+    let planned = api.run_ended(&planned).await;
 
     for run in [&run, &again, &planned] {
         let path = format!("/runs/{}/commands", run["id"].as_str().unwrap());
@@ -139,14 +139,6 @@ async fn a_secret_reaches_the_script_and_nobody_else() {
             assert!(!found, "{}", path.display());
         }
     }
-}
-
-async fn ended(api: &Api, run: &str) -> Value {
-    eventually("the run ends", async || {
-        let run = api.get(&format!("/runs/{run}")).await;
-        (!["running", "paused"].contains(&run["status"].as_str()?)).then_some(run)
-    })
-    .await
 }
 
 #[tokio::test]

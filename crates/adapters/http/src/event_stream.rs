@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix_web::http::header::{CONTENT_ENCODING, ContentEncoding};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use muster_kernel::events::{From as Since, Heard, Listener, Told, Topic};
 use muster_kernel::{CustomerId, Permit, RunId, TenantScope, act};
 
@@ -17,6 +17,100 @@ use crate::{AppState, Problem};
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A comment is sent after so many looks without news, so that proxies keep the stream open.
 const QUIET_LOOKS: u32 = 15;
+
+/// What a listener is sent, and for how long.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    ready: VecDeque<Bytes>,
+    /// When it was last looked whether the listener still may listen.
+    checked_at: Instant,
+    /// How many looks ago something was sent.
+    quiet: u32,
+    over: bool,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        Self { ready: VecDeque::new(), checked_at: Instant::now(), quiet: 0, over: false }
+    }
+
+    pub(crate) fn push(&mut self, event: impl Into<Bytes>) {
+        self.ready.push_back(event.into());
+        self.quiet = 0;
+    }
+
+    /// Nothing more is sent than what is ready.
+    pub(crate) const fn end(&mut self) {
+        self.over = true;
+    }
+
+    /// Whether it is time to look whether the listener still may listen.
+    pub(crate) fn is_check_due(&mut self) -> bool {
+        let due = self.checked_at.elapsed() >= CHECK_EVERY;
+        if due {
+            self.checked_at = Instant::now();
+        }
+        due
+    }
+
+    /// Ends with a listener who may not any more; says whether it goes on.
+    pub(crate) fn go_by(&mut self, checked: Result<(), Problem>) -> bool {
+        // Whether it still may can't be known while the storage fails: it is asked again soon.
+        self.over |= checked.is_err_and(|problem| !problem.is_passing());
+        !self.over
+    }
+
+    /// Waits for news; `None` when there were none for a while, or the server is shutting down.
+    pub(crate) async fn hear<T>(
+        &mut self,
+        state: &AppState,
+        news: impl Future<Output = T>,
+    ) -> Option<T> {
+        let heard = tokio::select! {
+            // The client comes back with the id of its last event, to the next process.
+            () = state.closing.cancelled() => {
+                self.over = true;
+                return None;
+            }
+            heard = tokio::time::timeout(CHECK_EVERY, news) => heard.ok(),
+        };
+        if heard.is_none() {
+            self.quiet += 1;
+            if self.quiet >= QUIET_LOOKS {
+                self.push(Bytes::from_static(b": still here\n\n"));
+            }
+        }
+        heard
+    }
+}
+
+/// Somebody who follows something.
+pub(crate) trait Follower: Sized + 'static {
+    fn outbox(&mut self) -> &mut Outbox;
+
+    /// Waits for what comes next, and puts what it means into the outbox.
+    async fn advance(&mut self) -> Result<(), Problem>;
+
+    /// Sends what there is for as long as it goes on.
+    fn respond(self) -> HttpResponse {
+        let events = stream::try_unfold(self, |mut follower| async move {
+            loop {
+                if let Some(event) = follower.outbox().ready.pop_front() {
+                    return Ok::<_, Problem>(Some((event, follower)));
+                }
+                if follower.outbox().over {
+                    return Ok(None);
+                }
+                follower.advance().await?;
+            }
+        });
+        HttpResponse::Ok()
+            .content_type("text/event-stream")
+            // Compression would hold events back until its buffer is full.
+            .insert_header((CONTENT_ENCODING, ContentEncoding::Identity))
+            .streaming(events)
+    }
+}
 
 /// From where on a listener wants to hear: after `Last-Event-ID`, else from the beginning.
 pub(crate) fn since(request: &HttpRequest) -> Since<'_> {
@@ -41,12 +135,9 @@ pub(crate) struct EventStream {
     permit: Permit<act::ReadCommands>,
     listener: Box<dyn Listener>,
     about: About,
-    ready: VecDeque<Bytes>,
-    checked_at: Instant,
-    quiet: u32,
+    outbox: Outbox,
     /// Whether the run's last event was sent.
     finished: bool,
-    over: bool,
 }
 
 impl EventStream {
@@ -75,86 +166,10 @@ impl EventStream {
         about: About,
     ) -> Self {
         let permit = (*may).clone();
-        Self {
-            state,
-            may,
-            permit,
-            listener,
-            about,
-            // At once, so that the client knows that it listens.
-            ready: VecDeque::from([Bytes::from_static(b": listening\n\n")]),
-            checked_at: Instant::now(),
-            quiet: 0,
-            finished: false,
-            over: false,
-        }
-    }
-
-    pub(crate) fn respond(self) -> HttpResponse {
-        HttpResponse::Ok()
-            .content_type("text/event-stream")
-            // Compression would hold events back until its buffer is full.
-            .insert_header((CONTENT_ENCODING, ContentEncoding::Identity))
-            .streaming(self.events())
-    }
-
-    fn events(self) -> impl Stream<Item = Result<Bytes, Problem>> {
-        stream::try_unfold(self, |mut listening| async move {
-            loop {
-                if let Some(event) = listening.ready.pop_front() {
-                    return Ok(Some((event, listening)));
-                }
-                if listening.over {
-                    return Ok(None);
-                }
-                listening.wait().await?;
-            }
-        })
-    }
-
-    async fn wait(&mut self) -> Result<(), Problem> {
-        if self.checked_at.elapsed() >= CHECK_EVERY {
-            self.checked_at = Instant::now();
-            match self.check().await {
-                // Whether it still may can't be known at the moment: it is asked again soon.
-                Err(problem) if problem.is_passing() => {}
-                Err(_) => {
-                    self.over = true;
-                    return Ok(());
-                }
-                Ok(()) => {}
-            }
-        }
-        let heard = tokio::select! {
-            // The client comes back with the id of its last event, to the next process.
-            () = self.state.closing.cancelled() => {
-                self.over = true;
-                return Ok(());
-            }
-            heard = tokio::time::timeout(CHECK_EVERY, self.listener.next()) => heard,
-        };
-        match heard {
-            Err(_) => {
-                self.quiet += 1;
-                if self.quiet >= QUIET_LOOKS {
-                    self.quiet = 0;
-                    self.ready.push_back(Bytes::from_static(b": still here\n\n"));
-                }
-            }
-            Ok(Heard::Event(told)) => self.pass_on(&told),
-            Ok(Heard::Reset) => {
-                self.ready.push_back(Bytes::from_static(b"event: reset\ndata: {}\n\n"));
-                self.tell_run().await?;
-            }
-            Ok(Heard::TooSlow) => self.over = true,
-            Ok(Heard::Over) => {
-                self.over = true;
-                if !self.finished {
-                    self.tell_run().await?;
-                }
-            }
-        }
-        Ok(())
+        let mut outbox = Outbox::new();
+        // At once, so that the client knows that it listens.
+        outbox.push(Bytes::from_static(b": listening\n\n"));
+        Self { state, may, permit, listener, about, outbox, finished: false }
     }
 
     /// That the listener still may listen, and goes by what is allowed now.
@@ -178,8 +193,7 @@ impl EventStream {
             let event = &told.event;
             self.finished |= event.name == "finished";
             let text = format!("id: {}\nevent: {}\ndata: {}\n\n", told.id, event.name, event.data);
-            self.ready.push_back(text.into());
-            self.quiet = 0;
+            self.outbox.push(text);
         }
     }
 
@@ -189,7 +203,40 @@ impl EventStream {
         let run = self.state.runs.get(&self.permit, id).await?;
         let name = if run.status.is_end() { "finished" } else { "progress" };
         self.finished |= run.status.is_end();
-        self.ready.push_back(format!("event: {name}\ndata: {}\n\n", run.progress()).into());
+        self.outbox.push(format!("event: {name}\ndata: {}\n\n", run.progress()));
+        Ok(())
+    }
+}
+
+impl Follower for EventStream {
+    fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    async fn advance(&mut self) -> Result<(), Problem> {
+        if self.outbox.is_check_due() {
+            let checked = self.check().await;
+            if !self.outbox.go_by(checked) {
+                return Ok(());
+            }
+        }
+        let Some(heard) = self.outbox.hear(&self.state, self.listener.next()).await else {
+            return Ok(());
+        };
+        match heard {
+            Heard::Event(told) => self.pass_on(&told),
+            Heard::Reset => {
+                self.outbox.push(Bytes::from_static(b"event: reset\ndata: {}\n\n"));
+                self.tell_run().await?;
+            }
+            Heard::TooSlow => self.outbox.end(),
+            Heard::Over => {
+                self.outbox.end();
+                if !self.finished {
+                    self.tell_run().await?;
+                }
+            }
+        }
         Ok(())
     }
 }

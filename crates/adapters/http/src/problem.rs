@@ -235,6 +235,11 @@ const fn status(code: ProblemCode) -> StatusCode {
     }
 }
 
+/// A name as a part of a JSON pointer.
+pub(crate) fn pointer_token(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

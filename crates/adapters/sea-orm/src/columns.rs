@@ -5,6 +5,7 @@
 
 use chrono::DateTime;
 use muster_kernel::{TenantScope, Timestamp};
+use sea_orm::sea_query::{Expr, ExprTrait, IntoColumnRef, SelectStatement};
 use sea_orm::{ColumnTrait, Condition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,6 +60,22 @@ pub(crate) fn scoped(customer_id: impl ColumnTrait, scope: &TenantScope) -> Cond
         TenantScope::All => Condition::all(),
         TenantScope::Customers(ids) => {
             Condition::all().add(customer_id.is_in(ids.iter().map(|id| id.as_uuid())))
+        }
+    }
+}
+
+/// The condition that all of a row's owners are customers in `scope`: `owners` selects them by the
+/// column `customer_id`.
+pub(crate) fn all_scoped(
+    customer_id: impl IntoColumnRef,
+    mut owners: SelectStatement,
+    scope: &TenantScope,
+) -> Condition {
+    match scope {
+        TenantScope::All => Condition::all(),
+        TenantScope::Customers(ids) => {
+            let foreign = Expr::col(customer_id).is_not_in(ids.iter().map(|id| id.as_uuid()));
+            Condition::all().add(Expr::exists(owners.and_where(foreign).take()).not())
         }
     }
 }

@@ -81,7 +81,7 @@ impl AgentChannel {
     }
 
     /// Records what the agent says, in the order of the calls, and tells listeners after the
-    /// commit. The future has to be driven for them to hear of it.
+    /// commit, whether or not anybody waits for the future.
     pub fn record(&self, agent_id: AgentId, id: CommandId, entry: Entry) -> Recording {
         let stream = match &entry {
             Entry::Output { stream, .. } => Some(*stream),

@@ -2,13 +2,19 @@
 
 use muster_kernel::StorageError;
 
-/// Sees `work` through, also when nobody waits for it any more: a client that hangs up in the middle
-/// takes back nothing that is durable, so what follows from it must not be left undone.
+/// Begins `work` at once and sees it through, also when nobody waits for it any more: a client that
+/// hangs up in the middle takes back nothing that is durable, so what follows from it must not be
+/// left undone. The future answers with what came of it.
 ///
 /// # Errors
 /// When the work panics.
-pub(crate) async fn through<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, StorageError> {
-    tokio::spawn(work).await.map_err(StorageError::new)
+pub(crate) fn through<T, W>(
+    work: W,
+) -> impl Future<Output = Result<T, StorageError>> + Send + use<T, W>
+where
+    T: Send + 'static,
+    W: Future<Output = T> + Send + 'static,
+{
+    let begun = tokio::spawn(work);
+    async move { begun.await.map_err(StorageError::new) }
 }

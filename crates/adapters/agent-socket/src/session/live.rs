@@ -174,14 +174,6 @@ impl Live {
         }
     }
 
-    /// Lets what is on its way to a commit get there, with nobody waiting: listeners hear of it.
-    pub(super) fn settle_behind(&mut self) {
-        let recordings = std::mem::take(&mut self.recordings);
-        if !recordings.is_empty() {
-            actix_web::rt::spawn(recordings.for_each(|_| async {}));
-        }
-    }
-
     async fn hear(&mut self, arrival: Incoming) -> Result<(), End> {
         self.ports.connections.saw(self.agent_id, &self.link);
         match arrival {

@@ -188,12 +188,10 @@ impl Session {
             agent.journalled = journal.len(), "agent connected"
         );
         let mut live = Live::new(Arc::clone(ports), *agent_id, outgoing.clone(), link, hello.nonce);
-        let end = match live.begin(opening).await {
+        match live.begin(opening).await {
             Ok(()) => live.run(arrivals, instructions).await,
             Err(end) => end,
-        };
-        live.settle_behind();
-        end
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 use crate::Problem;
+use crate::problem::pointer_token;
 
 /// The largest body of a route that does not say otherwise, in bytes.
 const MAX_BODY: usize = 256 * 1024;
@@ -160,7 +161,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     path.iter()
         .filter_map(|segment| match segment {
             Segment::Seq { index } => Some(format!("/{index}")),
-            Segment::Map { key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Map { key } => Some(format!("/{}", pointer_token(key))),
             Segment::Enum { variant } => Some(format!("/{variant}")),
             Segment::Unknown => None,
         })

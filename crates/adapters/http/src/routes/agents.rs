@@ -29,7 +29,7 @@ impl From<StatusParameter> for AgentStatus {
     }
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OsTypeParameter {
     Linux,
@@ -45,6 +45,17 @@ impl From<OsTypeParameter> for OsType {
             OsTypeParameter::Windows => Self::Windows,
             OsTypeParameter::Macos => Self::Macos,
             OsTypeParameter::Other => Self::Other,
+        }
+    }
+}
+
+impl From<OsType> for OsTypeParameter {
+    fn from(os_type: OsType) -> Self {
+        match os_type {
+            OsType::Linux => Self::Linux,
+            OsType::Windows => Self::Windows,
+            OsType::Macos => Self::Macos,
+            OsType::Other => Self::Other,
         }
     }
 }

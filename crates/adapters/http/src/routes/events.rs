@@ -8,7 +8,7 @@ use muster_kernel::events::{Channel, From as Since, Topic};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::event_stream::{EventStream, since};
+use crate::event_stream::{EventStream, Follower, since};
 use crate::extract::{MayListen, Query};
 use crate::{AppState, Problem};
 

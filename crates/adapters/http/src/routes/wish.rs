@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_agents::OsType;
 use muster_commands::runs::{ParameterValue, Parameters, Strategy, Target, Wording, Work};
 use muster_kernel::{AgentId, CustomerId, SavedCommandId, ScriptId, Tags};
 use serde::{Deserialize, Serialize};
@@ -11,9 +10,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::agents::OsTypeParameter;
 use super::commands::Shell;
 use crate::Problem;
 use crate::extract::null_as_default;
+use crate::problem::pointer_token;
 
 /// Which machines: those that everything which is given applies to.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -30,20 +31,10 @@ pub(crate) struct TargetBody {
     customer_id: Option<Uuid>,
     /// Those with this family of operating systems.
     #[schema(inline)]
-    os_type: Option<Os>,
+    os_type: Option<OsTypeParameter>,
     /// Every machine that you may use; has to be said, and narrows nothing.
     #[serde(deserialize_with = "null_as_default")]
     all: bool,
-}
-
-/// A family of operating systems.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Os {
-    Linux,
-    Windows,
-    Macos,
-    Other,
 }
 
 impl TryFrom<TargetBody> for Target {
@@ -56,12 +47,7 @@ impl TryFrom<TargetBody> for Target {
             agent_ids: body.agent_ids.into_iter().map(AgentId::from_uuid).collect(),
             tags: tags.iter().map(ToOwned::to_owned).collect(),
             customer_id: body.customer_id.map(CustomerId::from_uuid),
-            os_type: body.os_type.map(|os| match os {
-                Os::Linux => OsType::Linux,
-                Os::Windows => OsType::Windows,
-                Os::Macos => OsType::Macos,
-                Os::Other => OsType::Other,
-            }),
+            os_type: body.os_type.map(Into::into),
             all: body.all,
         })
     }
@@ -73,12 +59,7 @@ impl From<Target> for TargetBody {
             agent_ids: target.agent_ids.into_iter().map(AgentId::as_uuid).collect(),
             tags: target.tags.into_iter().collect(),
             customer_id: target.customer_id.map(CustomerId::as_uuid),
-            os_type: target.os_type.map(|os| match os {
-                OsType::Linux => Os::Linux,
-                OsType::Windows => Os::Windows,
-                OsType::Macos => Os::Macos,
-                OsType::Other => Os::Other,
-            }),
+            os_type: target.os_type.map(Into::into),
             all: target.all,
         }
     }
@@ -177,7 +158,7 @@ impl WorkBody {
 pub(crate) fn parameters(given: BTreeMap<String, Value>) -> Result<Parameters, Problem> {
     let values = given.into_iter().map(|(name, value)| {
         let value = parameter(value).ok_or_else(|| {
-            let pointer = format!("/parameters/{}", name.replace('~', "~0").replace('/', "~1"));
+            let pointer = format!("/parameters/{}", pointer_token(&name));
             Problem::invalid(pointer, "a text, a number or a boolean is expected")
         })?;
         Ok((name, value))
@@ -277,6 +258,7 @@ pub(crate) fn seconds(value: Option<f64>, pointer: &str) -> Result<Option<Durati
 #[cfg(test)]
 mod tests {
     use super::*;
+    use muster_agents::OsType;
     use serde_json::json;
 
     fn work(body: Value) -> Result<Work, String> {

@@ -21,7 +21,7 @@ use sea_orm::{
 };
 
 use crate::audit::Trail;
-use crate::columns::micros;
+use crate::columns::{all_scoped, micros};
 use crate::idempotency::{Remembered, remember};
 use crate::{Database, DatabaseError};
 use entity::{APPROVED, Column, Entity, Model, PENDING, REJECTED, customer};
@@ -45,20 +45,13 @@ fn reading(error: DbErr) -> StorageError {
 
 /// Approvals all of whose machines lie in `scope`.
 fn in_scope(scope: &TenantScope) -> Condition {
-    match scope {
-        TenantScope::All => Condition::all(),
-        TenantScope::Customers(ids) => {
-            let approval = Expr::col((customer::Entity, customer::Column::ApprovalId));
-            let owner = Expr::col((customer::Entity, customer::Column::CustomerId));
-            let foreign = Query::select()
-                .expr(Expr::val(1))
-                .from(customer::Entity)
-                .and_where(approval.equals((Entity, Column::Id)))
-                .and_where(owner.is_not_in(ids.iter().map(|id| id.as_uuid())))
-                .take();
-            Condition::all().add(Expr::exists(foreign).not())
-        }
-    }
+    let approval = Expr::col((customer::Entity, customer::Column::ApprovalId));
+    let owners = Query::select()
+        .expr(Expr::val(1))
+        .from(customer::Entity)
+        .and_where(approval.equals((Entity, Column::Id)))
+        .take();
+    all_scoped((customer::Entity, customer::Column::CustomerId), owners, scope)
 }
 
 fn of_status(status: ApprovalStatus, now: Timestamp) -> Condition {

@@ -59,17 +59,25 @@ async fn forget(
         .all(transaction)
         .await?;
     let number = u64::try_from(old.len()).unwrap_or(u64::MAX);
-    runs::forget(transaction, before).await?;
-    approvals::forget(transaction, before).await?;
-    if number == 0 {
-        return Ok(0);
+    if number > 0 {
+        delete(transaction, old).await?;
+        let place = Place { kind: "commands", id: Uuid::nil(), customer_id: None };
+        let facts = serde_json::json!({ "number": number, "ended_before": before });
+        let deed = Deed::done("command.forget", place, Some(facts));
+        trail.enter(transaction, author, now, deed).await?;
     }
+    if number < limit {
+        // No more are to come: what they were part of goes with the last of them.
+        runs::forget(transaction, before).await?;
+        approvals::forget(transaction, before).await?;
+    }
+    Ok(number)
+}
+
+async fn delete(transaction: &DatabaseTransaction, old: Vec<Uuid>) -> Result<(), DatabaseError> {
     let of_these = output::Column::CommandId.is_in(old.clone());
     output::Entity::delete_many().filter(of_these).exec(transaction).await?;
     idempotency::forget_of(transaction, &old).await?;
     Entity::delete_many().filter(Column::Id.is_in(old)).exec(transaction).await?;
-    let place = Place { kind: "commands", id: Uuid::nil(), customer_id: None };
-    let facts = serde_json::json!({ "number": number, "ended_before": before });
-    trail.enter(transaction, author, now, Deed::done("command.forget", place, Some(facts))).await?;
-    Ok(number)
+    Ok(())
 }

@@ -20,7 +20,7 @@ use sea_orm::{
 };
 
 use crate::audit::Trail;
-use crate::columns::{contains, micros};
+use crate::columns::{all_scoped, contains, micros};
 use crate::commands::entity as commands;
 use crate::idempotency::{Remembered, remember};
 use crate::{Database, DatabaseError};
@@ -58,14 +58,7 @@ fn customers_of_run() -> SelectStatement {
 
 /// Runs all of whose machines lie in `scope`.
 fn in_scope(scope: &TenantScope) -> Condition {
-    match scope {
-        TenantScope::All => Condition::all(),
-        TenantScope::Customers(ids) => {
-            let foreign = Expr::col((customer::Entity, customer::Column::CustomerId))
-                .is_not_in(ids.iter().map(|id| id.as_uuid()));
-            Condition::all().add(Expr::exists(customers_of_run().and_where(foreign).take()).not())
-        }
-    }
+    all_scoped((customer::Entity, customer::Column::CustomerId), customers_of_run(), scope)
 }
 
 fn filtered(scope: &TenantScope, filter: &RunFilter) -> Condition {

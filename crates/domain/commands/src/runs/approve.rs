@@ -105,16 +105,14 @@ impl Runs {
         let mut template = approval.template.clone();
         template.target.agent_ids = plan.machines.iter().map(|machine| machine.id).collect();
         let wish = Wish {
-            template,
             confirm: true,
             once: Some(Once {
                 scope: format!("approvals/{}", approval.id),
                 key: "run".to_owned(),
                 fingerprint: [0; 32],
             }),
-            schedule_id: None,
             gone_are_left_out: true,
-            time_zones: None,
+            ..Wish::new(template)
         };
         let requested_by = approval.requested_by;
         let asker = Asker { scope: permit.scope(), author: permit.author(), requested_by };

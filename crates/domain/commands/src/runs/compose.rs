@@ -44,7 +44,7 @@ impl Plan {
 
 impl Target {
     /// Checks that it says something, and nothing that can't be.
-    pub(super) fn check(&self) -> Result<(), InvalidSpec> {
+    pub(crate) fn check(&self) -> Result<(), InvalidSpec> {
         let invalid = |field, rule: &str| Err(InvalidSpec { field, rule: rule.to_owned() });
         let named = !self.agent_ids.is_empty();
         let narrowed =
@@ -76,7 +76,7 @@ impl Target {
 
 impl Strategy {
     /// Checks that each number means something.
-    pub(super) fn check(&self) -> Result<(), InvalidSpec> {
+    pub(crate) fn check(&self) -> Result<(), InvalidSpec> {
         for (field, value) in
             [("strategy/max_concurrency", self.max_concurrency), ("strategy/canary", self.canary)]
         {

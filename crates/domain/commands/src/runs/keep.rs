@@ -23,14 +23,7 @@ impl TemplateKeeper for Runs {
         self.workshop.restore(template, place).await?;
         let mut meant = template.clone();
         meant.target.customer_id = meant.target.customer_id.or(customer);
-        let wish = Wish {
-            template: meant,
-            confirm,
-            once: None,
-            schedule_id: None,
-            gone_are_left_out: true,
-            time_zones: None,
-        };
+        let wish = Wish { confirm, gone_are_left_out: true, ..Wish::new(meant) };
         let prepared = match self.plan(permit.scope(), &wish).await {
             Ok(plan) => {
                 check_mass(permit.principal(), &plan)?;

@@ -110,6 +110,20 @@ pub enum Started {
     Waits(Box<Approval>),
 }
 
+impl Wish {
+    /// For what is asked for, with nothing said beside it.
+    pub const fn new(template: Template) -> Self {
+        Self {
+            template,
+            confirm: false,
+            once: None,
+            schedule_id: None,
+            gone_are_left_out: false,
+            time_zones: None,
+        }
+    }
+}
+
 /// Whether words of one's own may be run as well: what is in the library needs less.
 pub type OwnWords<'a> = Option<&'a Permit<act::RunCommands>>;
 
@@ -237,14 +251,7 @@ impl Runs {
         let work = run.template.work.clone();
         let plan = self.plan_of(machines, Prepared { specs, assessment, work, secrets });
         check_mass(permit.principal(), &plan)?;
-        let wish = Wish {
-            template: run.template,
-            confirm,
-            once,
-            schedule_id: None,
-            gone_are_left_out: false,
-            time_zones: None,
-        };
+        let wish = Wish { confirm, once, ..Wish::new(run.template) };
         let asker = Asker { scope: permit.scope(), author: permit.author(), requested_by };
         self.begin_or_wait(&asker, wish, &plan, Some(id)).await
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::runs::{MAX_AGENT_IDS, Strategy, Target, Template, Work};
+use crate::runs::{Template, Work};
 use crate::spec::timeout;
 use crate::usecase::MAX_EXPIRES_IN;
-use crate::{InvalidSpec, Limits, ShellType, Spec, SpecRequest};
+use crate::{InvalidSpec, Limits, ShellType, Spec};
 
 /// The longest description, in characters.
 const MAX_DESCRIPTION: usize = 4000;
@@ -45,9 +45,9 @@ pub(super) fn jitter(jitter: Duration) -> Result<Duration, InvalidSpec> {
 
 /// What can be said about a template before it runs.
 pub(super) fn template(template: &Template, limits: Limits) -> Result<(), InvalidSpec> {
-    target(&template.target)?;
+    template.target.check()?;
     work(&template.work, limits)?;
-    strategy(template.strategy)?;
+    template.strategy.check()?;
     let is_short = |time: Duration| !time.is_zero() && time <= MAX_EXPIRES_IN;
     if !template.expires_in.is_none_or(is_short) {
         let rule = "more than 0 and at most 31622400 seconds (366 days)";
@@ -56,31 +56,10 @@ pub(super) fn template(template: &Template, limits: Limits) -> Result<(), Invali
     Ok(())
 }
 
-fn target(target: &Target) -> Result<(), InvalidSpec> {
-    let Target { agent_ids, tags, customer_id, os_type, all } = target;
-    if agent_ids.is_empty() && tags.is_empty() && customer_id.is_none() && os_type.is_none() && !all
-    {
-        return Err(invalid("target", "which machines is expected, or all: true"));
-    }
-    if agent_ids.len() > MAX_AGENT_IDS {
-        return Err(invalid("target/agent_ids", "at most 100000 agents"));
-    }
-    Ok(())
-}
-
 fn work(work: &Work, limits: Limits) -> Result<(), InvalidSpec> {
     match work {
         Work::Command(wording) => {
-            let wording = wording.clone();
-            let request = SpecRequest {
-                command: wording.command,
-                args: wording.args,
-                shell_type: wording.shell_type,
-                timeout: wording.timeout,
-                working_directory: wording.working_directory,
-                environment: wording.environment,
-            };
-            Spec::parse(request, ShellType::Sh, limits).map(|_| ())
+            Spec::parse(wording.clone().into(), ShellType::Sh, limits).map(|_| ())
         }
         Work::Script { parameters, timeout: seconds, .. }
         | Work::SavedCommand { parameters, timeout: seconds, .. } => {
@@ -90,14 +69,4 @@ fn work(work: &Work, limits: Limits) -> Result<(), InvalidSpec> {
             timeout(*seconds, limits).map(|_| ())
         }
     }
-}
-
-fn strategy(strategy: Strategy) -> Result<(), InvalidSpec> {
-    if strategy.max_concurrency == Some(0) {
-        return Err(invalid("strategy/max_concurrency", "at least 1 is expected"));
-    }
-    if strategy.canary == Some(0) {
-        return Err(invalid("strategy/canary", "at least 1 is expected"));
-    }
-    Ok(())
 }

@@ -25,8 +25,8 @@ mod zone;
 pub use cron::CronExpression;
 pub use plan::{Decision, Slot, decide, next_runs};
 pub use ports::{
-    AgentZones, AllInUtc, LaunchError, RunLauncher, ScheduleCourses, ScheduleFilter,
-    ScheduleRepository, TemplateKeeper,
+    AgentZones, LaunchError, RunLauncher, ScheduleCourses, ScheduleFilter, ScheduleRepository,
+    TemplateKeeper,
 };
 pub use retention::HistoryRetention;
 pub use schedule::{

@@ -173,14 +173,3 @@ pub trait AgentZones: Send + Sync + std::fmt::Debug {
     /// as one in UTC, here and where [`RunLauncher::launch`] narrows a run to zones.
     async fn zones(&self, schedule: &Schedule) -> Result<BTreeSet<Zone>, StorageError>;
 }
-
-/// The zones of machines of which none tells its own: all of them count as in UTC.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct AllInUtc;
-
-#[async_trait]
-impl AgentZones for AllInUtc {
-    async fn zones(&self, _: &Schedule) -> Result<BTreeSet<Zone>, StorageError> {
-        Ok(BTreeSet::from([Zone::UTC]))
-    }
-}

@@ -10,10 +10,8 @@ use serde_json::{Value, json};
 
 use super::{MaintenanceWindows, Timing, Zone};
 use crate::Requester;
+use crate::command::AUDITED_TEXT;
 use crate::runs::{Template, Work};
-
-/// How much of a command's text the audit log shows, in characters; the schedule has all of it.
-const AUDITED_TEXT: usize = 1000;
 
 /// What becomes of runs that should have begun while nobody could start them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -43,6 +43,17 @@ impl TemplateKeeper for KeepsAll {
     }
 }
 
+/// The zones of machines of which none tells its own: all of them count as in UTC.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AllInUtc;
+
+#[async_trait]
+impl AgentZones for AllInUtc {
+    async fn zones(&self, _: &Schedule) -> Result<BTreeSet<Zone>, StorageError> {
+        Ok(BTreeSet::from([Zone::UTC]))
+    }
+}
+
 /// A customer; the same `seed` makes the same one.
 pub fn customer(seed: u64) -> CustomerId {
     CustomerId::new(&FakeClock::at(noon()), &SeededEntropy::new(seed))

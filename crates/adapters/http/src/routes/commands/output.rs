@@ -1,10 +1,7 @@
 //! A command's output: as text, or live.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use actix_web::http::header::{CONTENT_ENCODING, ContentEncoding};
 use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -15,16 +12,12 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::CommandAnswer;
+use crate::event_stream::{Follower, Outbox};
 use crate::extract::{Id, May, MayListen, Query, wants_events};
 use crate::{AppState, Problem};
 
 /// How much of a stream is read from the archive at a time, in bytes.
 const READ_AT_ONCE: u64 = 256 * 1024;
-/// How often it is looked whether the listener still may listen.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// A comment is sent after so many looks without news, so that proxies keep the stream open.
-const QUIET_LOOKS: u32 = 15;
-
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StreamParameter {
@@ -78,22 +71,9 @@ pub(crate) async fn output(
         // Listening begins before the look into the archive: nothing falls in between.
         let news = state.commands.follow(id.get()?);
         let command = Arc::new(state.commands.get(&permit, id.get()?).await?);
-        let follower = Follower {
-            state,
-            permit,
-            command,
-            news,
-            from,
-            ready: VecDeque::new(),
-            checked_at: Instant::now(),
-            quiet: 0,
-            over: false,
-        };
-        return Ok(HttpResponse::Ok()
-            .content_type("text/event-stream")
-            // Compression would hold events back until its buffer is full.
-            .insert_header((CONTENT_ENCODING, ContentEncoding::Identity))
-            .streaming(follower.events()));
+        let outbox = Outbox::new();
+        let listening = Listening { state, permit, command, news, from, caught_up: false, outbox };
+        return Ok(listening.respond());
     }
     let command = state.commands.get(&permit, id.get()?).await?;
     let stream = stream.unwrap_or(StreamParameter::Stdout).into();
@@ -147,39 +127,19 @@ fn length(bytes: &Bytes) -> u64 {
 }
 
 /// Somebody who follows a command.
-struct Follower {
+struct Listening {
     state: web::Data<AppState>,
     permit: May<act::ReadCommands>,
     command: Arc<Command>,
     news: Subscription,
     /// What has been sent.
     from: OutputBytes,
-    ready: VecDeque<Bytes>,
-    /// When it was last looked whether the listener still may listen.
-    checked_at: Instant,
-    /// How many looks ago something was sent.
-    quiet: u32,
-    over: bool,
+    /// Whether what there was at the beginning has been looked for.
+    caught_up: bool,
+    outbox: Outbox,
 }
 
-impl Follower {
-    fn events(self) -> impl Stream<Item = Result<Bytes, Problem>> {
-        stream::try_unfold((self, true), |(mut follower, first)| async move {
-            if first {
-                follower.catch_up().await?;
-            }
-            loop {
-                if let Some(event) = follower.ready.pop_front() {
-                    return Ok(Some((event, (follower, false))));
-                }
-                if follower.over {
-                    return Ok(None);
-                }
-                follower.wait().await?;
-            }
-        })
-    }
-
+impl Listening {
     /// Takes from the archive what has not been sent, at most a piece of each stream.
     async fn catch_up(&mut self) -> Result<(), Problem> {
         let mut behind = false;
@@ -196,61 +156,6 @@ impl Follower {
             self.finish();
         }
         Ok(())
-    }
-
-    async fn wait(&mut self) -> Result<(), Problem> {
-        let behind = |stream| self.from.of(stream) < self.command.output.of(stream);
-        if OutputStream::ALL.into_iter().any(behind) {
-            return self.catch_up().await;
-        }
-        if self.checked_at.elapsed() >= CHECK_EVERY {
-            self.checked_at = Instant::now();
-            let customer = self.command.customer_id;
-            match self.permit.renew(&self.state, customer).await {
-                // Whether it still may can't be known at the moment: it is asked again soon.
-                Err(problem) if problem.is_passing() => {}
-                Err(_) => {
-                    self.over = true;
-                    return Ok(());
-                }
-                Ok(()) => {}
-            }
-        }
-        let heard = tokio::select! {
-            // The client comes back with the id of its last event, to the next process.
-            () = self.state.closing.cancelled() => {
-                self.over = true;
-                return Ok(());
-            }
-            heard = tokio::time::timeout(CHECK_EVERY, self.news.next()) => heard,
-        };
-        match heard {
-            Err(_) => {
-                self.quiet += 1;
-                if self.quiet >= QUIET_LOOKS {
-                    self.quiet = 0;
-                    self.ready.push_back(Bytes::from_static(b": still here\n\n"));
-                }
-                Ok(())
-            }
-            Ok(None | Some(Heard::Missed)) => self.look_again().await,
-            Ok(Some(Heard::Notice(notice))) => match &*notice {
-                Notice::Output { stream, offset, bytes } => {
-                    if *offset > self.from.of(*stream) {
-                        return self.look_again().await;
-                    }
-                    self.send_output(*stream, *offset, bytes);
-                    Ok(())
-                }
-                Notice::Changed(command) => {
-                    self.command = Arc::clone(command);
-                    if command.status().is_end() {
-                        return self.catch_up().await;
-                    }
-                    Ok(())
-                }
-            },
-        }
     }
 
     async fn look_again(&mut self) -> Result<(), Problem> {
@@ -280,7 +185,7 @@ impl Follower {
     }
 
     fn finish(&mut self) {
-        self.over = true;
+        self.outbox.end();
         match serde_json::to_value(CommandAnswer::of(&self.command)) {
             Ok(data) => self.send("finished", &data),
             Err(error) => tracing::error!(error.cause = %error, "an event could not be written"),
@@ -290,8 +195,50 @@ impl Follower {
     fn send(&mut self, event: &str, data: &serde_json::Value) {
         let OutputBytes { stdout, stderr } = self.from;
         let text = format!("id: {stdout}-{stderr}\nevent: {event}\ndata: {data}\n\n");
-        self.ready.push_back(text.into());
-        self.quiet = 0;
+        self.outbox.push(text);
+    }
+}
+
+impl Follower for Listening {
+    fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    async fn advance(&mut self) -> Result<(), Problem> {
+        let behind = |stream| self.from.of(stream) < self.command.output.of(stream);
+        if !std::mem::replace(&mut self.caught_up, true)
+            || OutputStream::ALL.into_iter().any(behind)
+        {
+            return self.catch_up().await;
+        }
+        if self.outbox.is_check_due() {
+            let checked = self.permit.renew(&self.state, self.command.customer_id).await;
+            if !self.outbox.go_by(checked) {
+                return Ok(());
+            }
+        }
+        let Some(heard) = self.outbox.hear(&self.state, self.news.next()).await else {
+            return Ok(());
+        };
+        match heard {
+            None | Some(Heard::Missed) => self.look_again().await,
+            Some(Heard::Notice(notice)) => match &*notice {
+                Notice::Output { stream, offset, bytes } => {
+                    if *offset > self.from.of(*stream) {
+                        return self.look_again().await;
+                    }
+                    self.send_output(*stream, *offset, bytes);
+                    Ok(())
+                }
+                Notice::Changed(command) => {
+                    self.command = Arc::clone(command);
+                    if command.status().is_end() {
+                        return self.catch_up().await;
+                    }
+                    Ok(())
+                }
+            },
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, Responder, web};
 use muster_kernel::{RunId, act};
 
-use crate::event_stream::{EventStream, since};
+use crate::event_stream::{EventStream, Follower, since};
 use crate::extract::{Id, MayListen};
 use crate::{AppState, Problem};
 

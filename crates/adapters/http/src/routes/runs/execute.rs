@@ -124,12 +124,9 @@ impl ExecuteRequest {
             expires_in: seconds(self.expires_in, "/expires_in")?,
         };
         let wish = Wish {
-            template,
             confirm: self.confirm,
             once: once(permit, key, &name, fingerprint),
-            schedule_id: None,
-            gone_are_left_out: false,
-            time_zones: None,
+            ..Wish::new(template)
         };
         let run = match state.runs.start(permit, None, wish).await? {
             Started::Run(run) => *run,

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::commands::RequesterAnswer;
 use super::wish::{StrategyBody, TargetBody, WorkBody};
 use crate::Problem;
+use crate::problem::pointer_token;
 
 /// How many machines of a run are how far.
 #[derive(Debug, Serialize, ToSchema)]
@@ -113,9 +114,7 @@ impl From<RunsError> for Problem {
                 Self::invalid("/target", text)
             }
             RunsError::InvalidParameters(broken) => {
-                let at = |name: &str| {
-                    format!("/parameters/{}", name.replace('~', "~0").replace('/', "~1"))
-                };
+                let at = |name: &str| format!("/parameters/{}", pointer_token(name));
                 Self::all_invalid(broken.into_iter().map(|it| (at(&it.name), it.rule)))
             }
             RunsError::Denied(denied) => denied.into(),

@@ -47,14 +47,7 @@ impl RunRequest {
             strategy: self.strategy.into(),
             expires_in: seconds(self.expires_in, "/expires_in")?,
         };
-        Ok(Wish {
-            template,
-            confirm: self.confirm,
-            once,
-            schedule_id: None,
-            gone_are_left_out: false,
-            time_zones: None,
-        })
+        Ok(Wish { confirm: self.confirm, once, ..Wish::new(template) })
     }
 }
 

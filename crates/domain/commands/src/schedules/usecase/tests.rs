@@ -7,9 +7,9 @@ use muster_kernel::testing::{FakeClock, SeededEntropy, permit, permit_in};
 use muster_kernel::{AgentId, Sealed};
 
 use super::*;
-use crate::schedules::{AllInUtc, Zone};
+use crate::schedules::Zone;
 use crate::testing::noon;
-use crate::testing::schedules::{FakeSchedules, KeepsAll, customer, template};
+use crate::testing::schedules::{AllInUtc, FakeSchedules, KeepsAll, customer, template};
 
 const LIMITS: Limits =
     Limits { default_timeout: Duration::from_secs(30), max_timeout: Duration::from_hours(1) };
