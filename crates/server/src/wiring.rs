@@ -143,9 +143,13 @@ async fn base(config: &Config) -> anyhow::Result<Base> {
     secrets::prepare_data_dir(&config.data_dir)?;
     let master = match &config.secret_key {
         Some(key) => key.clone(),
-        None => secrets::master_key(&config.data_dir, &config.database)?,
+        None => {
+            let there = Database::is_there(&config.database).await.context("DATABASE_URL")?;
+            secrets::master_key(&config.data_dir, there)?
+        }
     };
-    let database = Database::connect(&config.database, chain_key(&master)).await;
+    let connections = config.database_connections;
+    let database = Database::connect(&config.database, connections, chain_key(&master)).await;
     let database = database.context("DATABASE_URL")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);

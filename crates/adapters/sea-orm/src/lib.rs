@@ -12,6 +12,7 @@ mod approvals;
 mod audit;
 mod columns;
 mod commands;
+mod connection;
 mod customers;
 mod database;
 mod error;
@@ -24,6 +25,7 @@ mod schedules;
 mod settings;
 #[cfg(test)]
 mod testing;
+mod url;
 mod writer;
 
 pub use agents::SeaAgents;
@@ -31,10 +33,11 @@ pub use approvals::SeaApprovals;
 pub use audit::SeaAudit;
 pub use commands::SeaCommands;
 pub use customers::{SeaApiKeys, SeaCustomers, SeaEnrollmentTokens};
-pub use database::{Database, DatabaseUrl, InvalidDatabaseUrl};
+pub use database::Database;
 pub use error::DatabaseError;
 pub use identity::SeaIdentity;
 pub use library::SeaLibrary;
 pub use runs::SeaRuns;
 pub use schedules::SeaSchedules;
 pub use settings::SeaSettings;
+pub use url::{DatabaseUrl, InvalidDatabaseUrl};
