@@ -19,6 +19,7 @@ run: ## Build Muster, start it with one agent on this machine, and say what to d
 test: prerequisites check ## Install what tests need, then run everything: format, lints, documentation, tests
 	cargo build --workspace --all-targets
 	scripts/with-services $(TEST) --workspace
+	MUSTER_TEST_DATABASE=postgres scripts/with-services $(TEST) --workspace --test '*'
 
 .PHONY: check
 check: ## Format, lints and documentation, without tests

@@ -354,14 +354,7 @@ async fn who_may_only_run_what_is_in_the_library_runs_no_text_of_their_own() {
 async fn a_run_on_very_many_machines_takes_somebody_who_sits_there() {
     let (server, api, fleet) = world(101, quick()).await;
     let confirmation = json!({ "password": PASSWORD });
-    let stale = sea_orm::Database::connect(format!(
-        "sqlite://{}",
-        server.data_dir().join("muster.db").display()
-    ));
-    let database = stale.await.unwrap();
-    sea_orm::ConnectionTrait::execute_unprepared(&database, "UPDATE sessions SET confirmed_at = 1")
-        .await
-        .unwrap();
+    server.sql("UPDATE sessions SET confirmed_at = 1").await;
     // What was known of the session is looked up again by now.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let wish = json!({ "target": { "all": true }, "command": "x" });

@@ -36,6 +36,7 @@ use crate::absentees::KnownAbsentees;
 use crate::config::Config;
 use crate::policy::SettingsPolicy;
 use crate::polls::Polls;
+use crate::probe::Probe;
 use crate::secrets;
 use crate::sign_on::SettingsSignOn;
 
@@ -106,6 +107,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter: Arc::new(LocalLimiter::default()),
+        database: Arc::new(Probe::new(database.clone())),
         web: config.web.clone(),
         output_limit,
         started_at: clock.now(),
@@ -186,7 +188,7 @@ pub(crate) async fn database(config: &Config) -> anyhow::Result<Database> {
     Ok(base(config).await?.database)
 }
 
-fn chain_key(master: &MasterKey) -> ChainKey {
+pub(crate) fn chain_key(master: &MasterKey) -> ChainKey {
     ChainKey::new(master.derive("audit", &[]))
 }
 

@@ -186,8 +186,18 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use muster_kernel::testing::FakeClock;
+    use muster_kernel::{Author, Clock};
+    use sea_orm::Statement;
+
     use super::*;
-    use crate::testing::{agents, on_each_database, planned};
+    use crate::SeaAudit;
+    use crate::testing::{
+        CHAIN_KEY, agents, fresh_postgresql, fresh_postgresql_empty, on_each_database,
+        on_postgresql, open_database, planned,
+    };
 
     on_each_database!(
         every_migration_can_be_undone_with_data_in_the_tables_and_done_again,
@@ -205,6 +215,72 @@ mod tests {
         assert!(database.migrations().await.unwrap().iter().all(|(_, applied)| !applied));
         database.migrate().await.unwrap();
         agents(&database).await;
+    }
+
+    async fn read(connection: &DatabaseConnection, sql: &str) -> String {
+        let statement = Statement::from_string(connection.get_database_backend(), sql);
+        let row = connection.query_one_raw(statement).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
+    }
+
+    /// Enters so many deeds in the audit log, one after the other.
+    async fn enter(database: &Database, number: u64) -> Result<(), DatabaseError> {
+        for n in 0..number {
+            let (trail, deed) = (database.trail(), muster_audit::testing::deed(n));
+            let now = FakeClock::default().now();
+            let entered = database.write(move |transaction| {
+                async move { trail.enter(transaction, &Author::system(), now, deed).await }.boxed()
+            });
+            entered.await?;
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn postgresql_is_asked_for_durable_commits_whatever_it_does_by_itself() {
+        let database = on_postgresql().await;
+        let show = "SHOW synchronous_commit";
+        assert_eq!(read(database.schema_connection(), show).await, "on");
+        let write = "DELETE FROM users";
+        assert!(database.reader().execute_unprepared(write).await.is_err(), "readers only read");
+    }
+
+    #[tokio::test]
+    async fn processes_that_start_at_once_on_postgresql_make_the_tables_once() {
+        let url = fresh_postgresql_empty().await;
+        let start = async || {
+            let database = open_database(&url).await;
+            database.migrate().await.unwrap();
+            database.claim().await.unwrap()
+        };
+        assert_eq!(tokio::join!(start(), start(), start()), (true, true, true));
+    }
+
+    #[tokio::test]
+    async fn writers_of_several_processes_on_postgresql_make_one_chain() {
+        let url = fresh_postgresql().await;
+        let (one, other) = (open_database(&url).await, open_database(&url).await);
+        one.claim().await.unwrap();
+        let (first, second) = tokio::join!(enter(&one, 50), enter(&other, 50));
+        first.and(second).unwrap();
+        let (log, clock) = (Arc::new(SeaAudit::new(one)), Arc::new(FakeClock::default()));
+        let audit = muster_audit::Audit::new(log, CHAIN_KEY, clock);
+        let report = audit.verify(&muster_kernel::testing::permit(1)).await.unwrap();
+        assert!(report.outcome.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_freezes_on_postgresql_keeps_others_waiting_for_seconds() {
+        let url = fresh_postgresql().await;
+        let (frozen, other) = (open_database(&url).await, open_database(&url).await);
+        frozen.claim().await.unwrap();
+        let transaction = frozen.schema_connection().begin().await.unwrap();
+        take_turn(&transaction).await.unwrap();
+        let begun = std::time::Instant::now();
+        enter(&other, 1).await.unwrap();
+        assert!((1..10).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        assert!(transaction.commit().await.is_err(), "what it was about to write is undone");
+        enter(&frozen, 1).await.unwrap();
     }
 
     async fn a_write_that_fails_undoes_its_own_and_nobody_elses(database: Database) {

@@ -43,11 +43,10 @@ macro_rules! on_each_database {
 }
 pub(crate) use on_each_database;
 
-/// A fresh, migrated SQLite database. Its file lives in a folder that goes away with the
-/// process's temporary files: the folder is leaked on purpose, for the writer outlives the test.
+/// A fresh, migrated SQLite database. Its folder is leaked on purpose: the writer outlives the
+/// test.
 pub(crate) async fn on_sqlite() -> Database {
-    let folder = TempDir::new().unwrap().keep();
-    let database = connect(&format!("sqlite://{}", folder.join("muster.db").display())).await;
+    let database = open_database(&fresh_file()).await;
     database.migrate().await.unwrap();
     assert!(database.claim().await.unwrap());
     database
@@ -55,7 +54,7 @@ pub(crate) async fn on_sqlite() -> Database {
 
 /// A fresh, migrated PostgreSQL database.
 pub(crate) async fn on_postgresql() -> Database {
-    let database = connect(&fresh_postgresql().await).await;
+    let database = open_database(&fresh_postgresql().await).await;
     assert!(database.claim().await.unwrap());
     database
 }
@@ -68,22 +67,44 @@ pub(crate) async fn another(database: &Database) -> Database {
     }
 }
 
-async fn connect(url: &str) -> Database {
+/// The URL of a SQLite database that is not there yet, in a folder of its own.
+pub(crate) fn fresh_file() -> String {
+    let folder = TempDir::new().unwrap().keep();
+    format!("sqlite://{}", folder.join("muster.db").display())
+}
+
+/// The database at this URL, as it is.
+pub(crate) async fn open_database(url: &str) -> Database {
     Database::connect(&url.parse::<DatabaseUrl>().unwrap(), Some(2), CHAIN_KEY).await.unwrap()
 }
 
 /// A copy of a database that was migrated once; answers with its URL. It goes with the cluster.
 pub(crate) async fn fresh_postgresql() -> String {
-    let server = std::env::var("MUSTER_TEST_POSTGRES").expect(
-        "MUSTER_TEST_POSTGRES is not set: run `make test`, or \
-         `scripts/with-services cargo nextest run`",
-    );
+    let server = server();
     let mut admin = PgConnection::connect(&server).await.unwrap();
     let template = template(&server, &mut admin).await;
+    made_from(&template, &server, &mut admin).await
+}
+
+/// The URL of a PostgreSQL database without tables.
+pub(crate) async fn fresh_postgresql_empty() -> String {
+    let server = server();
+    let mut admin = PgConnection::connect(&server).await.unwrap();
+    made_from("template1", &server, &mut admin).await
+}
+
+fn server() -> String {
+    std::env::var("MUSTER_TEST_POSTGRES").expect(
+        "MUSTER_TEST_POSTGRES is not set: run `make test`, or \
+         `scripts/with-services cargo nextest run`",
+    )
+}
+
+async fn made_from(template: &str, server: &str, admin: &mut PgConnection) -> String {
     let name = "SELECT 'test_' || gen_random_uuid()";
-    let name: String = sqlx::query_scalar(name).fetch_one(&mut admin).await.unwrap();
-    run(&mut admin, &format!("CREATE DATABASE \"{name}\" TEMPLATE {template}")).await;
-    within(&server, &name)
+    let name: String = sqlx::query_scalar(name).fetch_one(&mut *admin).await.unwrap();
+    run(admin, &format!("CREATE DATABASE \"{name}\" TEMPLATE {template}")).await;
+    within(server, &name)
 }
 
 /// The name of the database that others are copied from. Of all tests that run at a time, one
@@ -96,7 +117,7 @@ async fn template(server: &str, admin: &mut PgConnection) -> String {
     if !known {
         run(admin, &format!("DROP DATABASE IF EXISTS {UNFINISHED}")).await;
         run(admin, &format!("CREATE DATABASE {UNFINISHED}")).await;
-        let database = connect(&within(server, UNFINISHED)).await;
+        let database = open_database(&within(server, UNFINISHED)).await;
         database.migrate().await.unwrap();
         // Nobody may be connected to what is copied.
         database.schema_connection().close_by_ref().await.unwrap();
