@@ -1,5 +1,5 @@
 //! A PostgreSQL that crashes under a server: what was answered stays, and the server goes on.
-#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
 
 use std::path::Path;
 use std::process::Command;
@@ -22,12 +22,17 @@ impl Cluster {
         cluster
     }
 
-    /// `scripts/postgres` with this order; answers with what it says.
-    fn run(&self, order: &[&str]) -> String {
+    /// `scripts/postgres` with this order.
+    fn script(&self, order: &[&str]) -> Command {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres");
         let mut command = Command::new(script);
         command.arg(order[0]).arg(self.folder.path()).args(&order[1..]);
-        let output = command.output().unwrap();
+        command
+    }
+
+    /// Gives this order; answers with what the script says.
+    fn run(&self, order: &[&str]) -> String {
+        let output = self.script(order).output().unwrap();
         assert!(output.status.success(), "{order:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
@@ -35,7 +40,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.run(&["stop", "immediate"]);
+        let _ = self.script(&["stop", "immediate"]).output();
     }
 }
 
@@ -56,7 +61,7 @@ async fn a_server_outlives_crashes_of_its_database_and_loses_nothing_that_it_ans
         cluster.run(&["stop", "immediate"]);
         let wish = json!({ "name": format!("Lost {crash}") });
         let refused = admin.problem(Method::POST, "/customers", &wish).await;
-        assert_eq!(refused.0, 503, "{refused:?}");
+        assert_eq!(refused.0, 503, "{refused:?} {}", server.log());
         assert_eq!(status().await, 503);
         cluster.run(&["start"]);
         let begun = Instant::now();

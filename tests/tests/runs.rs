@@ -161,7 +161,9 @@ async fn a_run_that_is_cancelled_lets_nobody_else_begin() {
 
 #[tokio::test]
 async fn a_run_that_is_paused_waits_and_goes_on_when_it_may() {
-    let (_server, api, fleet) = world(8, quick()).await;
+    // It goes on for longer than the request to pause it is under way.
+    let behaviour = Behaviour { takes: Duration::from_secs(1), ..quick() };
+    let (_server, api, fleet) = world(8, behaviour).await;
     let wish = json!({ "target": { "all": true }, "command": "x", "strategy": { "canary": 1 } });
     // Paused at once: the first machine may have begun.
     let run = api.post("/runs", &wish).await["id"].as_str().unwrap().to_owned();
