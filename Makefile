@@ -18,7 +18,8 @@ run: ## Build Muster, start it with one agent on this machine, and say what to d
 .PHONY: test
 test: prerequisites check ## Install what tests need, then run everything: format, lints, documentation, tests
 	cargo build --workspace --all-targets
-	$(TEST) --workspace
+	scripts/with-services $(TEST) --workspace
+	MUSTER_TEST_DATABASE=postgres scripts/with-services $(TEST) --workspace --test '*'
 
 .PHONY: check
 check: ## Format, lints and documentation, without tests

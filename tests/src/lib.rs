@@ -15,6 +15,7 @@
 )]
 
 mod api;
+mod databases;
 mod events;
 mod fleet;
 mod process;
@@ -22,6 +23,7 @@ pub mod provider;
 mod raw_agent;
 
 pub use api::Api;
+pub use databases::fresh_postgres;
 pub use events::{EventSource, ServerEvent};
 pub use fleet::{Behaviour, Fleet, Record};
 pub use process::{Agent, PASSWORD, Server, program, trusting};

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use reqwest::{Certificate, Client, ClientBuilder};
 use tempfile::TempDir;
 
-use crate::Api;
+use crate::{Api, databases};
 
 /// The admin's password in every test.
 pub const PASSWORD: &str = "correct horse battery";
@@ -100,6 +100,7 @@ impl Drop for Process {
 pub struct Server {
     folder: TempDir,
     port: u16,
+    database_url: String,
     settings: Vec<(String, String)>,
     process: Option<Process>,
 }
@@ -115,10 +116,27 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let database_url = databases::fresh(folder.path()).await;
+        Self::start_in(folder, database_url, settings).await
+    }
+
+    /// A fresh installation on SQLite, running: for what is about its files.
+    pub async fn on_sqlite() -> Self {
+        let folder = TempDir::new().unwrap();
+        let database_url = databases::in_folder(folder.path());
+        Self::start_in(folder, database_url, &[]).await
+    }
+
+    /// An installation on this database, running.
+    pub async fn on_database(url: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start_in(TempDir::new().unwrap(), url.to_owned(), settings).await
+    }
+
+    async fn start_in(folder: TempDir, database_url: String, settings: &[(&str, &str)]) -> Self {
         let settings =
             settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        let folder = TempDir::new().unwrap();
-        let mut server = Self { folder, port: free_port(), settings, process: None };
+        let mut server = Self { folder, port: free_port(), database_url, settings, process: None };
         server.restart().await;
         server
     }
@@ -147,15 +165,23 @@ impl Server {
 
     /// Starts it and waits for nothing.
     pub fn launch(&mut self) {
-        let mut command = Command::new(program("muster"));
+        let mut command = self.command(&["serve"]);
         command
-            .arg("serve")
-            .env("MUSTER_DATA_DIR", self.folder.path().join("data"))
             .env("MUSTER_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("MUSTER_ADMIN_PASSWORD", PASSWORD)
-            .current_dir(self.folder.path())
             .envs(self.settings.iter().cloned());
         self.process = Some(Process::start(&mut command, &self.folder.path().join("log")));
+    }
+
+    /// `muster` with these arguments, on this installation.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("muster"));
+        command
+            .args(arguments)
+            .env("MUSTER_DATA_DIR", self.data_dir())
+            .env("DATABASE_URL", &self.database_url)
+            .current_dir(self.folder.path());
+        command
     }
 
     /// Kills it with SIGKILL.
@@ -172,6 +198,16 @@ impl Server {
     /// When it does not run.
     pub fn stop(&mut self) -> bool {
         self.process.take().expect("it runs").signal_and_wait(Signal::SIGTERM).success()
+    }
+
+    /// Where its database is.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// Has it work with another database from its next start on.
+    pub fn move_to(&mut self, database_url: &str) {
+        database_url.clone_into(&mut self.database_url);
     }
 
     /// Where it listens, such as `http://127.0.0.1:40123`.
@@ -204,7 +240,7 @@ impl Server {
         Some(builder.build().unwrap())
     }
 
-    /// Where its database is.
+    /// Where its secret is, and its database if that is a file.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }

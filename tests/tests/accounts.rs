@@ -6,17 +6,11 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use muster_tests::{Api, Enrolled, PASSWORD, Server};
 use reqwest::{Client, Method, Response};
-use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret};
 
 /// The longest that anybody whose session has ended may go on.
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(5);
-
-async fn sql(server: &Server, statement: &str) {
-    let url = format!("sqlite://{}", server.data_dir().join("muster.db").display());
-    Database::connect(url).await.unwrap().execute_unprepared(statement).await.unwrap();
-}
 
 /// A command that waits for an agent which never comes, and so has a stream that goes on.
 async fn endless(server: &Server, admin: &Api) -> String {
@@ -90,7 +84,7 @@ async fn a_session_that_another_process_ends_is_cut_off_within_five_seconds() {
     let ann = admin.login("ann").await;
     let stream = listen(&ann, &command).await;
     // As another node would: this process is told nothing.
-    sql(&server, "UPDATE sessions SET ended_at = 1 WHERE user_id = (SELECT id FROM users WHERE username = 'ann')").await;
+    server.sql("UPDATE sessions SET ended_at = 1 WHERE user_id = (SELECT id FROM users WHERE username = 'ann')").await;
     assert!(ends(stream).await < CUT_OFF_WITHIN);
     assert_eq!(status(&ann).await, 401);
 }
@@ -220,7 +214,7 @@ async fn what_would_outlive_a_stolen_session_takes_the_password_again() {
     let server = Server::start().await;
     let admin = server.admin().await;
     let customer = admin.customer("Acme").await;
-    sql(&server, "UPDATE sessions SET confirmed_at = 1").await;
+    server.sql("UPDATE sessions SET confirmed_at = 1").await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     let path = format!("/customers/{customer}/generate-api-key");
     let generate = async || admin.problem(Method::POST, &path, &json!({})).await;
@@ -263,11 +257,7 @@ async fn who_lost_password_and_device_is_let_in_again_from_the_servers_own_machi
     let begun = admin.post("/auth/totp", &json!({ "password": PASSWORD })).await;
     let now = code(begun["secret"].as_str().unwrap(), 0);
     admin.post("/auth/totp/confirm", &json!({ "code": now })).await;
-    let recover = |name: &str| {
-        let mut command = std::process::Command::new(muster_tests::program("muster"));
-        command.args(["users", "recover", name, "--data-dir"]).arg(server.data_dir());
-        command.output().unwrap()
-    };
+    let recover = |name: &str| server.command(&["users", "recover", name]).output().unwrap();
     let shown = String::from_utf8(recover("admin").stdout).unwrap();
     let password = shown.lines().next().unwrap().rsplit(' ').next().unwrap();
     let login = json!({ "username": "admin", "password": password });

@@ -114,10 +114,7 @@ async fn what_was_rejected_or_nobody_decided_about_in_time_never_runs() {
     assert_eq!(refused(ann, &rejected, "approve").await, (409, "WRONG_STATE".into()));
 
     let late = world.waiting().await;
-    let url = format!("sqlite://{}", server.data_dir().join("muster.db").display());
-    let database = sea_orm::Database::connect(url).await.unwrap();
-    let over = "UPDATE approvals SET expires_at = 1 WHERE status = 'pending'";
-    sea_orm::ConnectionTrait::execute_unprepared(&database, over).await.unwrap();
+    server.sql("UPDATE approvals SET expires_at = 1 WHERE status = 'pending'").await;
     assert_eq!(refused(ann, &late, "approve").await, (409, "WRONG_STATE".into()));
     assert_eq!(refused(ann, &late, "reject").await, (409, "WRONG_STATE".into()));
     assert_eq!(admin.get("/approvals?status=expired").await["total"], 1);
@@ -277,21 +274,18 @@ async fn exactly_the_script_that_was_shown_runs_with_secrets_that_nobody_sees() 
     let shown = ann.get(&path).await;
     assert_eq!(shown["script"], content, "not what it has become since");
     assert!(!shown.to_string().contains(SECRET) && !waiting.to_string().contains(SECRET));
-    assert!(!in_clear(&server), "while it waits");
+    assert!(!in_clear(&server).await, "while it waits");
 
     let run = admin.run_ended(run_of(&approve(&ann, &path).await)).await;
     let commands = admin.get(&format!("/runs/{}/commands", run["id"].as_str().unwrap())).await;
     let command = commands["items"][0]["id"].as_str().unwrap();
     let command = admin.get(&format!("/commands/{command}")).await;
     assert_eq!(command["output"], format!("shown {}\n", SECRET.len()), "{command}");
-    assert!(!in_clear(&server) && !server.log().contains(SECRET));
+    assert!(!in_clear(&server).await && !server.log().contains(SECRET));
 }
 
 /// Whether the secret stands in the database or in what belongs to it.
-fn in_clear(server: &Server) -> bool {
-    let files = std::fs::read_dir(server.data_dir()).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.is_file()).any(|path| {
-        let bytes = std::fs::read(path).unwrap();
-        bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
-    })
+async fn in_clear(server: &Server) -> bool {
+    let holds = |bytes: &[u8]| bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
+    server.kept().await.iter().any(|(_, bytes)| holds(bytes))
 }

@@ -82,7 +82,7 @@ async fn the_log_is_exported_line_by_line_and_verifies() {
 
 #[tokio::test]
 async fn who_changes_removes_or_swaps_an_entry_in_the_database_is_found_and_the_place_named() {
-    let mut server = Server::start().await;
+    let mut server = Server::on_sqlite().await;
     let admin = work(&server).await;
     let path = server.data_dir().join("muster.db");
     let (original, held) = (path.with_extension("original"), path.with_extension("held"));
@@ -124,16 +124,14 @@ async fn who_changes_removes_or_swaps_an_entry_in_the_database_is_found_and_the_
 async fn a_log_that_was_cut_with_its_head_is_not_made_whole_by_what_comes_after() {
     let server = Server::start().await;
     let admin = work(&server).await;
-    let url = format!("sqlite://{}", server.data_dir().join("muster.db").display());
-    let database = Database::connect(url).await.unwrap();
     let cut = "DELETE FROM audit_entries WHERE seq > 5; UPDATE audit_head SET last = 5, \
          last_mac = (SELECT mac FROM audit_entries WHERE seq = 5)";
-    database.execute_unprepared(cut).await.unwrap();
+    server.sql(cut).await;
     let broken = async || admin.get("/audit/verify").await["broken"]["flaw"].clone();
     assert_eq!(broken().await, "head");
     admin.customer("After").await;
     assert!(broken().await.is_string(), "whatever was written since");
-    database.execute_unprepared("DELETE FROM audit_entries; DELETE FROM audit_head").await.unwrap();
+    server.sql("DELETE FROM audit_entries; DELETE FROM audit_head").await;
     assert_eq!(broken().await, "head", "nor is an empty log a whole one");
     admin.customer("Later").await;
     assert_eq!(broken().await, "head");

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use muster_tests::{Api, Enrolled, PASSWORD, Server};
 use reqwest::Method;
-use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 
 const TABLE: &str = include_str!("../authorisation.txt");
@@ -116,10 +115,7 @@ impl World {
     }
 
     async fn sql(&self, statement: &str) {
-        let url = format!("sqlite://{}", self.server.data_dir().join("muster.db").display());
-        let database = Database::connect(url).await.unwrap();
-        let done = database.execute_unprepared(statement).await.unwrap();
-        assert_eq!(done.rows_affected(), 1, "{statement}");
+        assert_eq!(self.server.sql(statement).await, 1, "{statement}");
     }
 
     async fn key(&self, customer: &str, scopes: &[&str], expires_at: Value) -> (Api, String) {

@@ -161,7 +161,9 @@ async fn a_run_that_is_cancelled_lets_nobody_else_begin() {
 
 #[tokio::test]
 async fn a_run_that_is_paused_waits_and_goes_on_when_it_may() {
-    let (_server, api, fleet) = world(8, quick()).await;
+    // It goes on for longer than the request to pause it is under way.
+    let behaviour = Behaviour { takes: Duration::from_secs(1), ..quick() };
+    let (_server, api, fleet) = world(8, behaviour).await;
     let wish = json!({ "target": { "all": true }, "command": "x", "strategy": { "canary": 1 } });
     // Paused at once: the first machine may have begun.
     let run = api.post("/runs", &wish).await["id"].as_str().unwrap().to_owned();
@@ -354,14 +356,7 @@ async fn who_may_only_run_what_is_in_the_library_runs_no_text_of_their_own() {
 async fn a_run_on_very_many_machines_takes_somebody_who_sits_there() {
     let (server, api, fleet) = world(101, quick()).await;
     let confirmation = json!({ "password": PASSWORD });
-    let stale = sea_orm::Database::connect(format!(
-        "sqlite://{}",
-        server.data_dir().join("muster.db").display()
-    ));
-    let database = stale.await.unwrap();
-    sea_orm::ConnectionTrait::execute_unprepared(&database, "UPDATE sessions SET confirmed_at = 1")
-        .await
-        .unwrap();
+    server.sql("UPDATE sessions SET confirmed_at = 1").await;
     // What was known of the session is looked up again by now.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let wish = json!({ "target": { "all": true }, "command": "x" });

@@ -1,32 +1,15 @@
 //! Secrets: none is anywhere in clear, and the key they are sealed with can be replaced.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
 
-use std::path::Path;
-use std::process::Command;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use muster_tests::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
-use muster_tests::{Agent, Api, PASSWORD, Server, program};
+use muster_tests::{Agent, Api, PASSWORD, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
-}
-
-/// Every file beneath a folder, with what is in it.
-fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push((path.display().to_string(), std::fs::read(&path).unwrap()));
-        }
-    }
-    found
 }
 
 fn holds(bytes: &[u8], secret: &str) -> bool {
@@ -113,7 +96,7 @@ async fn no_secret_is_in_the_database_the_log_or_any_answer_in_clear() {
     let masked = admin.get("/settings/oidc_client_secret").await;
     assert_eq!(masked["value"], "********");
     assert!(server.stop());
-    let kept = files(&server.data_dir());
+    let kept = server.kept().await;
     let kept = kept.into_iter().filter(|(path, _)| !path.ends_with("secret.key"));
     let log = ("log".to_owned(), server.log().into_bytes());
     assert!(log.1.len() > 1000, "there is a log");
@@ -139,11 +122,7 @@ async fn the_key_of_sealed_secrets_is_replaced_while_the_server_runs() {
     admin.put("/settings", &settings).await;
     admin.post("/auth/totp", &json!({ "password": PASSWORD })).await;
     let rotate = || {
-        let output = Command::new(program("muster"))
-            .args(["secrets", "rotate", "--data-dir"])
-            .arg(server.data_dir())
-            .output()
-            .unwrap();
+        let output = server.command(&["secrets", "rotate"]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
@@ -170,8 +149,7 @@ async fn a_program_with_another_key_than_the_servers_is_refused_and_harms_nothin
     admin.post("/auth/totp", &json!({ "password": PASSWORD })).await;
     for work in [["secrets", "rotate"], ["users", "recover"]] {
         for other in [None, Some(key(2))] {
-            let mut command = Command::new(program("muster"));
-            command.args(work).arg("--data-dir").arg(server.data_dir());
+            let mut command = server.command(&work);
             command
                 .env_remove("MUSTER_SECRET_KEY")
                 .envs(other.map(|key| ("MUSTER_SECRET_KEY", key)));
@@ -180,8 +158,7 @@ async fn a_program_with_another_key_than_the_servers_is_refused_and_harms_nothin
             assert!(!output.status.success() && why.contains("MUSTER_SECRET_KEY"), "{why}");
         }
     }
-    let mut serve = Command::new(program("muster"));
-    serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.data_dir());
+    let mut serve = server.command(&["serve", "--listen", "127.0.0.1:0"]);
     let output = serve.env("MUSTER_SECRET_KEY", key(2)).output().unwrap();
     let why = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && why.contains("another key"), "{why}");

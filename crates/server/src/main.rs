@@ -1,11 +1,13 @@
 //! `muster`: the server.
 
 mod absentees;
+mod backup;
 mod config;
 mod jobs;
 mod logging;
 mod policy;
 mod polls;
+mod probe;
 mod quickstart;
 mod secrets;
 mod serve;
@@ -14,13 +16,13 @@ mod tls;
 mod wiring;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use muster_identity::Username;
 use muster_kernel::Author;
-use muster_migrations::{MigrationStatus, Migrator, MigratorTrait};
 
 use config::{Config, Settings};
 
@@ -42,6 +44,21 @@ enum Command {
     Migrate {
         #[command(subcommand)]
         direction: Direction,
+    },
+    /// Copy the database into a new file; the server may run meanwhile.
+    Backup {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Put a backup in the place of the database; the server must not run. What is replaced is
+    /// kept.
+    Restore {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Work on the secrets in the database; the server may run meanwhile.
     Secrets {
@@ -93,6 +110,16 @@ enum Direction {
     },
     /// Show which steps are applied.
     Status(Settings),
+    /// Copy everything into an empty database, of the same kind or the other, and compare every
+    /// row; no server must run on either.
+    Copy {
+        /// The database to copy: `sqlite://PATH` or `postgres://USER@HOST/NAME`.
+        #[arg(long, env = "MUSTER_COPY_FROM", hide_env_values = true)]
+        from: String,
+        /// The database to fill.
+        #[arg(long, env = "MUSTER_COPY_TO", hide_env_values = true)]
+        to: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -111,6 +138,12 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(settings) => system.block_on(serve::serve(Config::load(settings)?)),
         Command::Quickstart(settings) => system.block_on(quickstart::run(Config::load(settings)?)),
         Command::Migrate { direction } => system.block_on(migrate(direction)),
+        Command::Backup { file, settings } => {
+            system.block_on(backup::backup(&file, &Config::load(settings)?))
+        }
+        Command::Restore { file, settings } => {
+            system.block_on(backup::restore(&file, &Config::load(settings)?))
+        }
         Command::Secrets { work: SecretsWork::Rotate(settings) } => {
             system.block_on(rotate(&Config::load(settings)?))
         }
@@ -150,22 +183,18 @@ async fn migrate(direction: Direction) -> anyhow::Result<()> {
         Direction::Up(settings) => (settings, true, 0),
         Direction::Down { steps, settings } => (settings, false, steps),
         Direction::Status(settings) => (settings, false, 0),
+        Direction::Copy { from, to } => return backup::copy(&from, &to).await,
     };
     let database = wiring::database(&Config::load(settings)?).await?;
-    let connection = database.schema_connection();
     if up {
-        Migrator::up(connection, None).await?;
+        database.migrate().await?;
     }
     if down > 0 {
-        Migrator::down(connection, Some(down)).await?;
+        database.undo_migrations(down).await?;
     }
     let mut out = std::io::stdout();
-    for step in Migrator::get_migration_with_status(connection).await? {
-        let mark = match step.status() {
-            MigrationStatus::Applied => "applied",
-            MigrationStatus::Pending => "missing",
-        };
-        writeln!(out, "{mark}  {}", step.name())?;
+    for (step, applied) in database.migrations().await? {
+        writeln!(out, "{}  {step}", if applied { "applied" } else { "missing" })?;
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ use crate::absentees::KnownAbsentees;
 use crate::config::Config;
 use crate::policy::SettingsPolicy;
 use crate::polls::Polls;
+use crate::probe::Probe;
 use crate::secrets;
 use crate::sign_on::SettingsSignOn;
 
@@ -106,6 +107,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter: Arc::new(LocalLimiter::default()),
+        database: Arc::new(Probe::new(database.clone())),
         web: config.web.clone(),
         output_limit,
         started_at: clock.now(),
@@ -143,9 +145,13 @@ async fn base(config: &Config) -> anyhow::Result<Base> {
     secrets::prepare_data_dir(&config.data_dir)?;
     let master = match &config.secret_key {
         Some(key) => key.clone(),
-        None => secrets::master_key(&config.data_dir, &config.database)?,
+        None => {
+            let there = Database::is_there(&config.database).await.context("DATABASE_URL")?;
+            secrets::master_key(&config.data_dir, there)?
+        }
     };
-    let database = Database::connect(&config.database, chain_key(&master)).await;
+    let connections = config.database_connections;
+    let database = Database::connect(&config.database, connections, chain_key(&master)).await;
     let database = database.context("DATABASE_URL")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
@@ -182,7 +188,7 @@ pub(crate) async fn database(config: &Config) -> anyhow::Result<Database> {
     Ok(base(config).await?.database)
 }
 
-fn chain_key(master: &MasterKey) -> ChainKey {
+pub(crate) fn chain_key(master: &MasterKey) -> ChainKey {
     ChainKey::new(master.derive("audit", &[]))
 }
 

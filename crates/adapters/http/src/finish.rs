@@ -85,11 +85,12 @@ fn as_problem(response: ServiceResponse, request_id: Option<&str>) -> ServiceRes
         let answer = problem.respond(request_id);
         return response.into_response(answer);
     }
-    let is_problem = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
-    if is_problem || status.as_u16() == 426 {
+    // A handler of ours says what it has to say as JSON, such as how the database is; no library does.
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_ours = [&b"application/problem+json"[..], b"application/json"]
+        .iter()
+        .any(|ours| kind.starts_with(ours));
+    if is_ours || status.as_u16() == 426 {
         return response;
     }
     response.into_response(Problem::of_status(status).respond(request_id))

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use ipnet::IpNet;
 use muster_agents::{AgentTokens, Agents, Enrolment};
 use muster_audit::Audit;
@@ -16,7 +17,7 @@ use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_identity::Identity;
 use muster_kernel::events::EventBus;
 use muster_kernel::limits::RateLimiter;
-use muster_kernel::{AgentId, Plan, ProblemCode, Timestamp};
+use muster_kernel::{AgentId, Plan, ProblemCode, StorageError, Timestamp};
 use muster_settings::{Key, Settings};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,7 @@ pub struct AppState {
     pub settings: Arc<Settings>,
     pub audit: Audit,
     pub limiter: Arc<dyn RateLimiter>,
+    pub database: Arc<dyn DatabaseProbe>,
     pub web: Web,
     /// Bytes of each stream of a command that are kept, and so the most that is answered.
     pub output_limit: usize,
@@ -60,6 +62,16 @@ impl AppState {
     pub(crate) fn default_plan(&self) -> Plan {
         Plan::parse(&self.settings.text(Key::DefaultPlan)).unwrap_or_default()
     }
+}
+
+/// Says whether the database answers.
+#[async_trait]
+pub trait DatabaseProbe: Send + Sync + std::fmt::Debug {
+    /// Asks it.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    async fn ping(&self) -> Result<(), StorageError>;
 }
 
 /// An answer to a polled connection, or what to tell the agent instead.

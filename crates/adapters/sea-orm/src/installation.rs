@@ -31,6 +31,11 @@ pub(crate) async fn is_ours(
     Ok(row.map(|row| row.key_check == check.0))
 }
 
+/// Whether anybody ever claimed it.
+pub(crate) async fn is_used(connection: &impl ConnectionTrait) -> Result<bool, DatabaseError> {
+    Ok(Entity::find_by_id(ID).one(connection).await?.is_some())
+}
+
 /// Claims a database that nobody has claimed, and begins its audit log; says whether it is this
 /// key's.
 pub(crate) async fn claim(

@@ -1,6 +1,7 @@
 //! Every repository port on SQLite and PostgreSQL.
 //!
 //! - [`Database`]: readers side by side, writes one after the other, many to a commit
+//! - [`copy()`]: everything from one database to another; [`backup()`]: a file beside a running server
 //! - one folder per domain, which mirrors that domain's ports
 //!
 //! To add a repository: write its entity and its migration, turn rows into domain types by a
@@ -10,8 +11,11 @@
 mod agents;
 mod approvals;
 mod audit;
+mod backup;
 mod columns;
 mod commands;
+mod connection;
+mod copy;
 mod customers;
 mod database;
 mod error;
@@ -24,17 +28,21 @@ mod schedules;
 mod settings;
 #[cfg(test)]
 mod testing;
+mod url;
 mod writer;
 
 pub use agents::SeaAgents;
 pub use approvals::SeaApprovals;
 pub use audit::SeaAudit;
+pub use backup::{BackupError, backup, restore};
 pub use commands::SeaCommands;
+pub use copy::{CopiedTable, CopyError, copy};
 pub use customers::{SeaApiKeys, SeaCustomers, SeaEnrollmentTokens};
-pub use database::{Database, DatabaseUrl, InvalidDatabaseUrl};
+pub use database::Database;
 pub use error::DatabaseError;
 pub use identity::SeaIdentity;
 pub use library::SeaLibrary;
 pub use runs::SeaRuns;
 pub use schedules::SeaSchedules;
 pub use settings::SeaSettings;
+pub use url::{DatabaseUrl, InvalidDatabaseUrl};

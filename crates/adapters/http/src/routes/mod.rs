@@ -174,6 +174,7 @@ routes! {
     "/audit/export" { get => audit::export }
     "/system/health" { get => system::health }
     "/health" { get => system::health }
+    "/health/db" { get => system::database_health }
 }
 
 /// Paths under which other products' clients know a route: the path, and the one it is another
@@ -262,6 +263,7 @@ const ALIASES: &[(&str, &str)] = &[
         settings::list, settings::update, settings::update_one, settings::read, settings::reset,
         audit::list, audit::verify, audit::export,
         system::health,
+        system::database_health,
     ),
 )]
 struct Api;

@@ -1,5 +1,7 @@
 //! How this installation is.
 
+use std::time::Instant;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, Responder, web};
 use muster_agents::StatusCounts;
@@ -36,6 +38,33 @@ pub(crate) struct Health {
     /// Agents that hold a connection to this process.
     #[serde(skip_serializing_if = "Option::is_none")]
     websocket_connections: Option<usize>,
+}
+
+/// How the database is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DatabaseHealth {
+    /// `healthy`, or `unhealthy` when it does not answer.
+    #[schema(example = "healthy")]
+    status: &'static str,
+    /// How long its answer took, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<f64>,
+}
+
+/// Whether the database answers.
+#[utoipa::path(
+    get, path = "/health/db", tag = "system", security(()), operation_id = "database_health",
+    responses((status = 200, body = DatabaseHealth), (status = 503, body = DatabaseHealth)),
+)]
+pub(crate) async fn database_health(state: web::Data<AppState>) -> impl Responder {
+    let begun = Instant::now();
+    let (status, health) = match state.database.ping().await {
+        Ok(()) => (StatusCode::OK, "healthy"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+    };
+    let took = begun.elapsed().as_secs_f64() * 1000.0;
+    let latency_ms = status.is_success().then_some(took);
+    HttpResponse::build(status).json(DatabaseHealth { status: health, latency_ms })
 }
 
 /// Whether this installation works.
