@@ -2,6 +2,7 @@
 
 mod absentees;
 mod config;
+mod descriptors;
 mod jobs;
 mod logging;
 mod policy;
