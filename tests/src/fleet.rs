@@ -34,8 +34,8 @@ impl Fleet {
         size: usize,
         behaviour: Behaviour,
     ) -> Self {
-        let server = url.parse().unwrap();
-        let endpoint = Endpoint::open(&server, &Trust::WebRoots, Vec::new(), size);
+        let servers = [url.parse().unwrap()];
+        let endpoint = Endpoint::open(&servers, &Trust::WebRoots, Vec::new(), size);
         let endpoint = endpoint.await.unwrap();
         let figures = Arc::new(Figures::default());
         let names = Names { prefix: name, from: 0, to: size };

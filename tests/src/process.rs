@@ -1,7 +1,7 @@
 //! The built programs as child processes.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -99,6 +99,7 @@ impl Drop for Process {
 #[derive(Debug)]
 pub struct Server {
     folder: TempDir,
+    host: IpAddr,
     port: u16,
     settings: Vec<(String, String)>,
     process: Option<Process>,
@@ -115,10 +116,18 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), settings).await
+    }
+
+    /// The same at this address of the machine.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_at(host: IpAddr, settings: &[(&str, &str)]) -> Self {
         let settings =
             settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let folder = TempDir::new().unwrap();
-        let mut server = Self { folder, port: free_port(), settings, process: None };
+        let mut server = Self { folder, host, port: free_port(), settings, process: None };
         server.restart().await;
         server
     }
@@ -151,7 +160,7 @@ impl Server {
         command
             .arg("serve")
             .env("MUSTER_DATA_DIR", self.folder.path().join("data"))
-            .env("MUSTER_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("MUSTER_LISTEN", format!("{}:{}", self.host, self.port))
             .env("MUSTER_ADMIN_PASSWORD", PASSWORD)
             .current_dir(self.folder.path())
             .envs(self.settings.iter().cloned());
@@ -177,7 +186,7 @@ impl Server {
     /// Where it listens, such as `http://127.0.0.1:40123`.
     pub fn url(&self) -> String {
         let scheme = if self.certificate().is_some() { "https" } else { "http" };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        format!("{scheme}://{}:{}", self.host, self.port)
     }
 
     /// The file with its certificate, when it does TLS.

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use muster_protocol::{MAX_FRAME_BYTES, SUBPROTOCOL};
 use muster_trust::Trust;
 use reqwest::{Client, Url};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
@@ -36,11 +37,16 @@ impl<W: AsyncRead + AsyncWrite + Send + Unpin> Wire for W {}
 /// A WebSocket of the protocol.
 pub(crate) type Socket = WebSocketStream<Box<dyn Wire>>;
 
-/// The way to the server, from one or several addresses of this machine.
-pub struct Endpoint {
+/// Where one node of the server is.
+struct Node {
     base: String,
     address: SocketAddr,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// The way to the server, from one or several addresses of this machine to one or several nodes.
+pub struct Endpoint {
+    nodes: Vec<Node>,
     sources: Vec<IpAddr>,
     /// For enrolment, one for each source address.
     clients: Vec<Client>,
@@ -49,45 +55,38 @@ pub struct Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
-            .field("base", &self.base)
-            .field("address", &self.address)
+            .field("nodes", &self.nodes.iter().map(|node| &node.base).collect::<Vec<_>>())
             .field("sources", &self.sources)
             .finish_non_exhaustive()
     }
 }
 
 impl Endpoint {
-    /// The way to `server`, whose certificate is measured by `trust`, for `machines` machines that
-    /// connect from `sources` in turn. Without sources they connect from this machine's usual
-    /// address, or where that is the loopback network of Linux from enough addresses of it.
+    /// The way to the nodes at `servers`, whose certificates are measured by `trust`, for `machines`
+    /// machines that connect from `sources` in turn. Without sources they connect from this
+    /// machine's usual address, or where that is the loopback network of Linux from enough
+    /// addresses of it.
     ///
     /// # Errors
-    /// When the address can't be found or used.
+    /// When an address can't be found or used.
     pub async fn open(
-        server: &Url,
+        servers: &[Url],
         trust: &Trust,
         sources: Vec<IpAddr>,
         machines: usize,
     ) -> anyhow::Result<Self> {
-        let host = server.host_str().context("the server's address has no host")?;
-        let port = server.port_or_known_default().context("the server's address has no port")?;
-        let host = host.trim_matches(['[', ']']);
-        let mut found = tokio::net::lookup_host((host, port))
-            .await
-            .with_context(|| format!("finding {host}"))?;
-        let address = found.next().with_context(|| format!("{host} has no address"))?;
-        let sources = if sources.is_empty() { usual_sources(address, machines) } else { sources };
-        if let Some(other) = sources.iter().find(|from| from.is_ipv4() != address.is_ipv4()) {
-            bail!("{address} can't be reached from {other}: use addresses of one kind");
-        }
         let config = trust.client_config()?;
-        let tls = match server.scheme() {
-            "https" => {
-                let name = ServerName::try_from(host.to_owned()).context("no name for TLS")?;
-                Some((TlsConnector::from(Arc::clone(&config)), name))
+        let mut nodes = Vec::with_capacity(servers.len());
+        for server in servers {
+            nodes.push(Node::find(server, &config).await?);
+        }
+        let first = nodes.first().context("no server is named")?.address;
+        let sources = if sources.is_empty() { usual_sources(first, machines) } else { sources };
+        for Node { address, .. } in &nodes {
+            if let Some(other) = sources.iter().find(|from| from.is_ipv4() != address.is_ipv4()) {
+                bail!("{address} can't be reached from {other}: use addresses of one kind");
             }
-            _ => None,
-        };
+        }
         let client = |source: Option<IpAddr>| {
             Client::builder()
                 .timeout(PATIENCE)
@@ -101,19 +100,26 @@ impl Endpoint {
         } else {
             sources.iter().map(|source| client(Some(*source))).collect::<Result<_, _>>()?
         };
-        let base = format!("{}/api/v1", server.as_str().trim_end_matches('/'));
-        Ok(Self { base, address, tls, sources, clients })
+        Ok(Self { nodes, sources, clients })
     }
 
     /// The client with which a machine enrols, and where it does.
     pub(crate) fn enrolment(&self, machine: usize) -> Option<(&Client, String)> {
         let client = self.clients.get(machine % self.clients.len().max(1))?;
-        Some((client, format!("{}/agents/register", self.base)))
+        let node = self.nodes.get(machine % self.nodes.len().max(1))?;
+        Some((client, format!("{}/agents/register", node.base)))
     }
 
-    /// Connects a machine.
-    pub(crate) async fn connect(&self, machine: usize, token: &str) -> Result<Socket, Failure> {
-        let url = format!("{}/ws/agent", self.base).replacen("http", "ws", 1);
+    /// Connects a machine: to a node of its own, and to the next one with each further `attempt`.
+    pub(crate) async fn connect(
+        &self,
+        machine: usize,
+        attempt: usize,
+        token: &str,
+    ) -> Result<Socket, Failure> {
+        let node = self.nodes.get((machine + attempt) % self.nodes.len().max(1));
+        let node = node.ok_or(Failure::Unreadable)?;
+        let url = format!("{}/ws/agent", node.base).replacen("http", "ws", 1);
         let mut request = url.into_client_request()?;
         let bearer = HeaderValue::from_str(&format!("Bearer {token}"));
         let headers = request.headers_mut();
@@ -124,8 +130,8 @@ impl Endpoint {
             .write_buffer_size(WRITE_BYTES)
             .max_frame_size(Some(MAX_FRAME_BYTES))
             .max_message_size(Some(MAX_FRAME_BYTES));
-        let plain = self.reach(machine).await?;
-        let wire: Box<dyn Wire> = match &self.tls {
+        let plain = self.reach(node.address, machine).await?;
+        let wire: Box<dyn Wire> = match &node.tls {
             Some((connector, name)) => Box::new(connector.connect(name.clone(), plain).await?),
             None => Box::new(plain),
         };
@@ -133,15 +139,35 @@ impl Endpoint {
         Ok(shaken.await?.0)
     }
 
-    async fn reach(&self, machine: usize) -> Result<TcpStream, Failure> {
-        let socket =
-            if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    async fn reach(&self, address: SocketAddr, machine: usize) -> Result<TcpStream, Failure> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         if let Some(source) = self.sources.get(machine % self.sources.len().max(1)) {
             socket.bind(SocketAddr::new(*source, 0))?;
         }
-        let stream = socket.connect(self.address).await?;
+        let stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+}
+
+impl Node {
+    async fn find(server: &Url, config: &Arc<ClientConfig>) -> anyhow::Result<Self> {
+        let host = server.host_str().context("the server's address has no host")?;
+        let port = server.port_or_known_default().context("the server's address has no port")?;
+        let host = host.trim_matches(['[', ']']);
+        let mut found = tokio::net::lookup_host((host, port))
+            .await
+            .with_context(|| format!("finding {host}"))?;
+        let address = found.next().with_context(|| format!("{host} has no address"))?;
+        let tls = match server.scheme() {
+            "https" => {
+                let name = ServerName::try_from(host.to_owned()).context("no name for TLS")?;
+                Some((TlsConnector::from(Arc::clone(config)), name))
+            }
+            _ => None,
+        };
+        let base = format!("{}/api/v1", server.as_str().trim_end_matches('/'));
+        Ok(Self { base, address, tls })
     }
 }
 
@@ -176,7 +202,7 @@ mod tests {
     async fn addresses_that_do_not_fit_the_server_are_named() {
         let server = "http://127.0.0.1:9".parse().unwrap();
         let sources = vec!["::1".parse().unwrap()];
-        let refusal = Endpoint::open(&server, &Trust::WebRoots, sources, 1).await.unwrap_err();
+        let refusal = Endpoint::open(&[server], &Trust::WebRoots, sources, 1).await.unwrap_err();
         assert!(refusal.to_string().contains("::1"), "{refusal}");
     }
 }

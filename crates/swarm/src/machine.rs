@@ -64,7 +64,7 @@ impl Machine {
     pub(crate) async fn live(mut self) {
         let world = Arc::clone(&self.world);
         let mut stopping = pin!(world.stopping.cancelled());
-        let mut failures = 0;
+        let (mut failures, mut attempts) = (0, 0);
         tokio::select! {
             () = &mut stopping => return,
             () = world.turn(self.number) => {}
@@ -73,7 +73,7 @@ impl Machine {
             // Boxed: the handshake takes far more room than what follows for hours.
             let connected = tokio::select! {
                 () = &mut stopping => return,
-                connected = Box::pin(self.connect()) => connected,
+                connected = Box::pin(self.connect(attempts)) => connected,
             };
             let end = match connected {
                 Ok(mut link) => {
@@ -90,7 +90,10 @@ impl Machine {
                     }
                     end
                 }
-                Err(failure) => End::Failed(failure),
+                Err(failure) => {
+                    attempts += 1;
+                    End::Failed(failure)
+                }
             };
             match end {
                 End::Stopped => return,
@@ -105,17 +108,17 @@ impl Machine {
         }
     }
 
-    async fn connect(&mut self) -> Result<Link, Failure> {
+    async fn connect(&mut self, attempt: usize) -> Result<Link, Failure> {
         let world = Arc::clone(&self.world);
         let Ok(_turn) = world.gate.acquire().await else { return Err(Failure::TimedOut) };
         let begun = Instant::now();
-        let opened = tokio::time::timeout(WELCOME_PATIENCE, self.open()).await;
+        let opened = tokio::time::timeout(WELCOME_PATIENCE, self.open(attempt)).await;
         let link = opened.map_err(|_| Failure::TimedOut)??;
         world.figures.connected(begun.elapsed());
         Ok(link)
     }
 
-    async fn open(&mut self) -> Result<Link, Failure> {
+    async fn open(&mut self, attempt: usize) -> Result<Link, Failure> {
         let world = Arc::clone(&self.world);
         let nonce = Uuid::from_u128(rand::random()).to_string();
         let hello = Hello {
@@ -130,7 +133,8 @@ impl Machine {
             journal: self.journal.entries(),
         };
         let verifier = Verifier::new(self.key, self.identity.agent_id, nonce);
-        let socket = world.endpoint.connect(self.number, &self.identity.agent_token).await?;
+        let socket =
+            world.endpoint.connect(self.number, attempt, &self.identity.agent_token).await?;
         let (mut link, welcome) = Link::open(socket, verifier, hello, &world.figures).await?;
         let credit = link.settings.initial_credit_bytes;
         for point in &welcome.resume {

@@ -16,9 +16,10 @@ use reqwest::Url;
 #[derive(Debug, Parser)]
 #[command(name = "muster-swarm", version)]
 pub(crate) struct Options {
-    /// The server's address.
-    #[arg(long, env = "MUSTER_SERVER")]
-    pub(crate) server: Url,
+    /// The server's address; several for an installation of several nodes, over which the machines
+    /// spread, and among which each goes to the next when its own does not answer.
+    #[arg(long, env = "MUSTER_SERVER", required = true, value_delimiter = ',')]
+    pub(crate) server: Vec<Url>,
     /// The enrollment token, for machines that are not enrolled; the variable keeps it out of the
     /// process list.
     #[arg(long, env = "MUSTER_ENROLLMENT_TOKEN", hide_env_values = true)]
@@ -110,21 +111,7 @@ fn positive(text: &str) -> Result<f64, &'static str> {
 impl Options {
     /// Says what can't be meant.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        let host = self.server.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let here = host == "localhost"
-            || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        match self.server.scheme() {
-            "https" => {}
-            "http" if self.ca_file.is_some() || self.server_fingerprint.is_some() => {
-                bail!(
-                    "{} shows no certificate: use https, or drop what is said about it",
-                    self.server
-                )
-            }
-            "http" if here || self.insecure_http => {}
-            "http" => bail!("{} is not encrypted: use https, or pass --insecure-http", self.server),
-            scheme => bail!("a server's address starts with https, not {scheme}"),
-        }
+        self.server.iter().try_for_each(|server| self.check_transport(server))?;
         if self.agents == 0 {
             bail!("--agents: at least one machine is needed");
         }
@@ -132,6 +119,22 @@ impl Options {
             bail!("--duration: a number of seconds is expected");
         }
         Ok(())
+    }
+
+    /// Tokens and output must not cross a network in plain text.
+    fn check_transport(&self, server: &Url) -> anyhow::Result<()> {
+        let host = server.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let here = host == "localhost"
+            || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        match server.scheme() {
+            "https" => Ok(()),
+            "http" if self.ca_file.is_some() || self.server_fingerprint.is_some() => {
+                bail!("{server} shows no certificate: use https, or drop what is said about it")
+            }
+            "http" if here || self.insecure_http => Ok(()),
+            "http" => bail!("{server} is not encrypted: use https, or pass --insecure-http"),
+            scheme => bail!("a server's address starts with https, not {scheme}"),
+        }
     }
 
     /// How the machines work.
