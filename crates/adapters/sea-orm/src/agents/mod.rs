@@ -16,8 +16,8 @@ use muster_kernel::{
     Timestamp, TokenHash,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, SimpleExpr};
-use sea_orm::{Condition, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, Query, SimpleExpr};
+use sea_orm::{Condition, ConnectionTrait, QueryOrder, QuerySelect};
 
 use crate::columns::{contains, json, micros, scoped};
 use crate::{Database, DatabaseError, customers};
@@ -308,26 +308,21 @@ impl AgentRepository for SeaAgents {
         program: AgentProgram,
         now: Timestamp,
     ) -> Result<Option<CustomerId>, StorageError> {
+        // One statement: after a restart of the server every machine of the fleet comes at once.
+        let update = Query::update()
+            .table(Entity)
+            .value(Column::Version, program.version)
+            .value(Column::Capabilities, json(&program.capabilities))
+            .value(Column::LastSeen, micros(now))
+            .and_where(Column::Id.eq(id.as_uuid()))
+            .and_where(Column::DeletedAt.is_null())
+            .returning_col(Column::CustomerId)
+            .to_owned();
         let write = self.database.write(move |transaction| {
             async move {
-                let updated = Entity::update_many()
-                    .col_expr(Column::Version, Expr::value(program.version))
-                    .col_expr(Column::Capabilities, Expr::value(json(&program.capabilities)))
-                    .col_expr(Column::LastSeen, Expr::value(micros(now)))
-                    .filter(Column::Id.eq(id.as_uuid()))
-                    .filter(Column::DeletedAt.is_null())
-                    .exec(transaction)
-                    .await?;
-                if updated.rows_affected == 0 {
-                    return Ok::<_, DatabaseError>(None);
-                }
-                let customer: Option<Uuid> = Entity::find_by_id(id.as_uuid())
-                    .select_only()
-                    .column(Column::CustomerId)
-                    .into_tuple()
-                    .one(transaction)
-                    .await?;
-                Ok(customer.map(CustomerId::from_uuid))
+                let row = transaction.query_one(&update).await?;
+                let customer = row.map(|row| row.try_get::<Uuid>("", "customer_id")).transpose()?;
+                Ok::<_, DatabaseError>(customer.map(CustomerId::from_uuid))
             }
             .boxed()
         });
