@@ -15,6 +15,7 @@ mod commands;
 mod customers;
 mod database;
 mod error;
+mod gathered;
 mod idempotency;
 mod identity;
 mod installation;

@@ -1,5 +1,6 @@
 //! The registry of machines.
 
+mod arrivals;
 mod enrol;
 pub(crate) mod entity;
 
@@ -16,11 +17,13 @@ use muster_kernel::{
     Timestamp, TokenHash,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, Query, SimpleExpr};
-use sea_orm::{Condition, ConnectionTrait, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, SimpleExpr};
+use sea_orm::{Condition, QueryOrder, QuerySelect};
 
 use crate::columns::{contains, json, micros, scoped};
+use crate::gathered::Gathered;
 use crate::{Database, DatabaseError, customers};
+use arrivals::{Arrival, Description, describe, note};
 use entity::{Column, Entity};
 
 /// How many ids one statement names at most.
@@ -30,12 +33,15 @@ const IDS_AT_ONCE: usize = 500;
 #[derive(Debug, Clone)]
 pub struct SeaAgents {
     pub(crate) database: Database,
+    arrivals: Gathered<Arrival, Option<CustomerId>>,
+    descriptions: Gathered<Description, ()>,
 }
 
 impl SeaAgents {
     /// In this database.
-    pub const fn new(database: Database) -> Self {
-        Self { database }
+    pub fn new(database: Database) -> Self {
+        let (arrivals, descriptions) = (Gathered::new(note), Gathered::new(describe));
+        Self { database, arrivals, descriptions }
     }
 
     async fn picked(&self, condition: Condition) -> Result<Vec<SelectedAgent>, StorageError> {
@@ -285,21 +291,7 @@ impl AgentRepository for SeaAgents {
         info: SystemInfo,
         now: Timestamp,
     ) -> Result<(), StorageError> {
-        let write = self.database.write(move |transaction| {
-            async move {
-                Entity::update_many()
-                    .col_expr(Column::Os, Expr::value(info.os.clone()))
-                    .col_expr(Column::SystemInfo, Expr::value(json(&info)))
-                    .col_expr(Column::TimeZone, Expr::value(info.time_zone.clone()))
-                    .col_expr(Column::UpdatedAt, Expr::value(micros(now)))
-                    .filter(Column::Id.eq(id.as_uuid()))
-                    .exec(transaction)
-                    .await?;
-                Ok::<_, DatabaseError>(())
-            }
-            .boxed()
-        });
-        Ok(write.await?)
+        self.descriptions.write(&self.database, (id, info, now)).await
     }
 
     async fn record_connected(
@@ -308,25 +300,7 @@ impl AgentRepository for SeaAgents {
         program: AgentProgram,
         now: Timestamp,
     ) -> Result<Option<CustomerId>, StorageError> {
-        // One statement: after a restart of the server every machine of the fleet comes at once.
-        let update = Query::update()
-            .table(Entity)
-            .value(Column::Version, program.version)
-            .value(Column::Capabilities, json(&program.capabilities))
-            .value(Column::LastSeen, micros(now))
-            .and_where(Column::Id.eq(id.as_uuid()))
-            .and_where(Column::DeletedAt.is_null())
-            .returning_col(Column::CustomerId)
-            .to_owned();
-        let write = self.database.write(move |transaction| {
-            async move {
-                let row = transaction.query_one(&update).await?;
-                let customer = row.map(|row| row.try_get::<Uuid>("", "customer_id")).transpose()?;
-                Ok::<_, DatabaseError>(customer.map(CustomerId::from_uuid))
-            }
-            .boxed()
-        });
-        Ok(write.await?)
+        self.arrivals.write(&self.database, (id, program, now)).await
     }
 
     async fn record_seen(
