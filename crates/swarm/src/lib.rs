@@ -26,6 +26,7 @@ mod machine;
 mod record;
 mod state;
 mod swarm;
+mod times;
 
 pub use behaviour::{Behaviour, Pace, Reconnect};
 pub use endpoint::Endpoint;
