@@ -36,6 +36,11 @@ bench: ## Measure a real server: command round trips, runs, and what wrong passw
 	cargo build --release -p muster-server -p muster-agent
 	cargo bench -p muster-tests --bench round_trip --bench logins --bench runs
 
+.PHONY: bench-fleet
+bench-fleet: ## Measure a fleet of 18,000 (75,000 on five nodes); PART=idle|run|nodes|vanish for one part
+	cargo build --release -p muster-server -p muster-swarm
+	cargo bench -p muster-tests --bench fleet -- $(PART)
+
 .PHONY: openapi
 openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
 	cargo build -p muster-server

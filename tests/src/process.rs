@@ -1,7 +1,7 @@
 //! The built programs as child processes.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +12,9 @@ use reqwest::{Certificate, Client, ClientBuilder};
 use tempfile::TempDir;
 
 use crate::{Api, databases};
+
+/// The address of this machine that only it reaches.
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The admin's password in every test.
 pub const PASSWORD: &str = "correct horse battery";
@@ -99,6 +102,7 @@ impl Drop for Process {
 #[derive(Debug)]
 pub struct Server {
     folder: TempDir,
+    host: IpAddr,
     port: u16,
     database_url: String,
     settings: Vec<(String, String)>,
@@ -118,25 +122,41 @@ impl Server {
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
         let database_url = databases::fresh(folder.path()).await;
-        Self::start_in(folder, database_url, settings).await
+        Self::start_in(folder, LOCALHOST, database_url, settings).await
+    }
+
+    /// The same at this address of the machine.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_at(host: IpAddr, settings: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let database_url = databases::fresh(folder.path()).await;
+        Self::start_in(folder, host, database_url, settings).await
     }
 
     /// A fresh installation on SQLite, running: for what is about its files.
     pub async fn on_sqlite() -> Self {
         let folder = TempDir::new().unwrap();
         let database_url = databases::in_folder(folder.path());
-        Self::start_in(folder, database_url, &[]).await
+        Self::start_in(folder, LOCALHOST, database_url, &[]).await
     }
 
     /// An installation on this database, running.
     pub async fn on_database(url: &str, settings: &[(&str, &str)]) -> Self {
-        Self::start_in(TempDir::new().unwrap(), url.to_owned(), settings).await
+        Self::start_in(TempDir::new().unwrap(), LOCALHOST, url.to_owned(), settings).await
     }
 
-    async fn start_in(folder: TempDir, database_url: String, settings: &[(&str, &str)]) -> Self {
+    async fn start_in(
+        folder: TempDir,
+        host: IpAddr,
+        database_url: String,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let settings =
             settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        let mut server = Self { folder, port: free_port(), database_url, settings, process: None };
+        let port = free_port();
+        let mut server = Self { folder, host, port, database_url, settings, process: None };
         server.restart().await;
         server
     }
@@ -167,7 +187,7 @@ impl Server {
     pub fn launch(&mut self) {
         let mut command = self.command(&["serve"]);
         command
-            .env("MUSTER_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("MUSTER_LISTEN", format!("{}:{}", self.host, self.port))
             .env("MUSTER_ADMIN_PASSWORD", PASSWORD)
             .envs(self.settings.iter().cloned());
         self.process = Some(Process::start(&mut command, &self.folder.path().join("log")));
@@ -213,7 +233,7 @@ impl Server {
     /// Where it listens, such as `http://127.0.0.1:40123`.
     pub fn url(&self) -> String {
         let scheme = if self.certificate().is_some() { "https" } else { "http" };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        format!("{scheme}://{}:{}", self.host, self.port)
     }
 
     /// The file with its certificate, when it does TLS.

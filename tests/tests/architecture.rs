@@ -42,14 +42,19 @@ fn may_know(folder: &str, other: &str) -> bool {
     let layer =
         |folder: &str| folder.rsplit_once('/').map_or(folder.to_owned(), |(up, _)| up.to_owned());
     match (layer(folder).as_str(), layer(other).as_str()) {
-        // The kernel is for everybody but the wire protocol and the agent.
+        // The kernel is for everybody but the wire protocol and agents, real and simulated.
         (_, _) if other == "crates/kernel" => {
-            !["crates/kernel", "crates/protocol", "crates/agent", "migrations"].contains(&folder)
+            let strangers = ["crates/protocol", "crates/agent", "crates/swarm", "crates/trust"];
+            !strangers.contains(&folder) && !["crates/kernel", "migrations"].contains(&folder)
         }
         (_, _) if other == "crates/protocol" => {
-            ["crates/agent", "crates/server", "crates/adapters/agent-socket", "tests"]
-                .contains(&folder)
+            let speakers = ["crates/agent", "crates/swarm", "crates/server", "tests"];
+            speakers.contains(&folder) || folder == "crates/adapters/agent-socket"
         }
+        (_, _) if other == "crates/trust" => {
+            ["crates/agent", "crates/swarm", "tests"].contains(&folder)
+        }
+        (_, _) if other == "crates/swarm" => folder == "tests",
         (_, _) if other == "migrations" => {
             ["crates/adapters/sea-orm", "crates/server"].contains(&folder)
         }

@@ -143,8 +143,9 @@ async fn more_failures_than_may_be_stop_a_run() {
 
 #[tokio::test]
 async fn a_run_that_is_cancelled_lets_nobody_else_begin() {
-    let (_server, api, fleet) =
-        world(20, Behaviour { takes: Duration::from_secs(2), ..quick() }).await;
+    let takes = Duration::from_secs(2);
+    let stubborn = Behaviour { takes, ignores_cancel: true, ..quick() };
+    let (_server, api, fleet) = world(20, stubborn).await;
     let run = start(&api, json!({ "max_concurrency": 5 })).await;
     eventually("five begin", async || (fleet.record.started() == 5).then_some(())).await;
     let cancelled = api.request(Method::POST, &format!("/runs/{run}/cancel")).send().await.unwrap();

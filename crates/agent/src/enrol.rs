@@ -1,6 +1,7 @@
 //! The first contact: an enrollment token is exchanged for an identity.
 
 use anyhow::{Context, bail};
+use muster_trust::Trust;
 use reqwest::{Client, StatusCode};
 use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,6 @@ use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::identity::{DataDir, Identity};
-use crate::trust::Trust;
 
 /// Where the name of the attempt is kept until the server has answered it.
 const KEY: &str = "enrolment-key";

@@ -8,10 +8,9 @@ use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
+use muster_trust::Trust;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use crate::trust::Trust;
 
 /// Who the agent is, once enrolled.
 #[derive(Clone, Serialize, Deserialize)]
@@ -144,6 +143,16 @@ pub(crate) fn random_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_from_before_there_was_a_choice_trusts_the_web() {
+        let identity: Identity = serde_json::from_value(serde_json::json!({
+            "server": "https://muster.example.org", "agent_token": "ag_", "server_key": "",
+            "agent_id": "01a1fd0e-4165-7d53-b778-541ddf038cde",
+        }))
+        .unwrap();
+        assert_eq!(identity.trust, Trust::WebRoots);
+    }
 
     #[test]
     fn a_second_agent_on_the_same_folder_is_refused() {

@@ -10,13 +10,11 @@ mod identity;
 mod inventory;
 mod journal;
 mod mask;
-mod pin;
 mod platform;
 mod scripts;
 mod shell;
 mod spool;
 mod transport;
-mod trust;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -26,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
+use muster_trust::{Fingerprint, Trust};
 use reqwest::Url;
 use sysinfo::System;
 use tokio_util::sync::CancellationToken;
@@ -37,9 +36,7 @@ use crate::engine::Engine;
 use crate::enrol::{Machine, Refused};
 use crate::identity::DataDir;
 use crate::inventory::Inventory;
-use crate::pin::Fingerprint;
 use crate::transport::Way;
-use crate::trust::Trust;
 
 /// A connection that lived this long was a good one: the next is tried soon.
 const GOOD_CONNECTION: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 mod absentees;
 mod backup;
 mod config;
+mod descriptors;
 mod jobs;
 mod logging;
 mod policy;

@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tracing_actix_web::TracingLogger;
 
 use crate::config::Config;
+use crate::descriptors;
 use crate::jobs;
 use crate::logging;
 use crate::tls::Tls;
@@ -79,6 +80,7 @@ pub(crate) async fn run(
         stop,
         ..
     } = wired;
+    descriptors::raise_limit();
     let shared = state.clone();
     let server = HttpServer::new(move || {
         let (state, socket) = (shared.clone(), socket.clone());

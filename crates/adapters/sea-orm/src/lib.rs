@@ -19,6 +19,7 @@ mod copy;
 mod customers;
 mod database;
 mod error;
+mod gathered;
 mod idempotency;
 mod identity;
 mod installation;

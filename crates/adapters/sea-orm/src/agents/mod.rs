@@ -1,5 +1,6 @@
 //! The registry of machines.
 
+mod arrivals;
 mod enrol;
 pub(crate) mod entity;
 
@@ -20,7 +21,9 @@ use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, SimpleExpr};
 use sea_orm::{Condition, QueryOrder, QuerySelect};
 
 use crate::columns::{contains, json, micros, scoped};
+use crate::gathered::Gathered;
 use crate::{Database, DatabaseError, customers};
+use arrivals::{Arrival, Description, describe, note};
 use entity::{Column, Entity};
 
 /// How many ids one statement names at most.
@@ -30,12 +33,15 @@ const IDS_AT_ONCE: usize = 500;
 #[derive(Debug, Clone)]
 pub struct SeaAgents {
     pub(crate) database: Database,
+    arrivals: Gathered<Arrival, Option<CustomerId>>,
+    descriptions: Gathered<Description, ()>,
 }
 
 impl SeaAgents {
     /// In this database.
-    pub const fn new(database: Database) -> Self {
-        Self { database }
+    pub fn new(database: Database) -> Self {
+        let (arrivals, descriptions) = (Gathered::new(note), Gathered::new(describe));
+        Self { database, arrivals, descriptions }
     }
 
     async fn picked(&self, condition: Condition) -> Result<Vec<SelectedAgent>, StorageError> {
@@ -285,21 +291,7 @@ impl AgentRepository for SeaAgents {
         info: SystemInfo,
         now: Timestamp,
     ) -> Result<(), StorageError> {
-        let write = self.database.write(move |transaction| {
-            async move {
-                Entity::update_many()
-                    .col_expr(Column::Os, Expr::value(info.os.clone()))
-                    .col_expr(Column::SystemInfo, Expr::value(json(&info)))
-                    .col_expr(Column::TimeZone, Expr::value(info.time_zone.clone()))
-                    .col_expr(Column::UpdatedAt, Expr::value(micros(now)))
-                    .filter(Column::Id.eq(id.as_uuid()))
-                    .exec(transaction)
-                    .await?;
-                Ok::<_, DatabaseError>(())
-            }
-            .boxed()
-        });
-        Ok(write.await?)
+        self.descriptions.write(&self.database, (id, info, now)).await
     }
 
     async fn record_connected(
@@ -308,30 +300,7 @@ impl AgentRepository for SeaAgents {
         program: AgentProgram,
         now: Timestamp,
     ) -> Result<Option<CustomerId>, StorageError> {
-        let write = self.database.write(move |transaction| {
-            async move {
-                let updated = Entity::update_many()
-                    .col_expr(Column::Version, Expr::value(program.version))
-                    .col_expr(Column::Capabilities, Expr::value(json(&program.capabilities)))
-                    .col_expr(Column::LastSeen, Expr::value(micros(now)))
-                    .filter(Column::Id.eq(id.as_uuid()))
-                    .filter(Column::DeletedAt.is_null())
-                    .exec(transaction)
-                    .await?;
-                if updated.rows_affected == 0 {
-                    return Ok::<_, DatabaseError>(None);
-                }
-                let customer: Option<Uuid> = Entity::find_by_id(id.as_uuid())
-                    .select_only()
-                    .column(Column::CustomerId)
-                    .into_tuple()
-                    .one(transaction)
-                    .await?;
-                Ok(customer.map(CustomerId::from_uuid))
-            }
-            .boxed()
-        });
-        Ok(write.await?)
+        self.arrivals.write(&self.database, (id, program, now)).await
     }
 
     async fn record_seen(

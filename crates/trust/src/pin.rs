@@ -13,12 +13,12 @@ use sha2::{Digest, Sha256};
 /// The SHA-256 of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Fingerprint([u8; 32]);
+pub struct Fingerprint([u8; 32]);
 
 /// A text that is no fingerprint.
 #[derive(Debug, thiserror::Error)]
 #[error("64 hexadecimal digits are expected, the SHA-256 of the server's certificate")]
-pub(crate) struct NoFingerprint;
+pub struct NoFingerprint;
 
 impl Fingerprint {
     fn of(certificate: &CertificateDer<'_>) -> Self {
@@ -131,7 +131,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::trust::Trust;
+    use crate::Trust;
 
     #[test]
     fn a_fingerprint_is_read_as_tools_print_it() {

@@ -1,4 +1,7 @@
-//! Which servers the agent believes to be its own. There is no way to believe any.
+//! Which servers an agent believes to be its own. There is no way to believe any.
+#![deny(missing_docs)]
+
+mod pin;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +14,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 
-use crate::pin::{Fingerprint, Pinned};
+use pin::Pinned;
+pub use pin::{Fingerprint, NoFingerprint};
 
 /// What a server's certificate is measured by; kept with the agent's identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Trust {
+pub enum Trust {
     /// The roots that browsers know.
     #[default]
     WebRoots,
@@ -28,7 +32,10 @@ pub(crate) enum Trust {
 
 impl Trust {
     /// What the flags say, if they say anything.
-    pub(crate) fn given(
+    ///
+    /// # Errors
+    /// When the CA file can't be read or has no certificate that can be used.
+    pub fn given(
         ca_file: Option<&Path>,
         fingerprint: Option<Fingerprint>,
     ) -> anyhow::Result<Option<Self>> {
@@ -40,7 +47,10 @@ impl Trust {
     }
 
     /// How every connection to the server is made, at enrolment and after.
-    pub(crate) fn client_config(&self) -> anyhow::Result<Arc<ClientConfig>> {
+    ///
+    /// # Errors
+    /// When the certificates can't be used.
+    pub fn client_config(&self) -> anyhow::Result<Arc<ClientConfig>> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let builder = ClientConfig::builder_with_provider(provider)
@@ -97,15 +107,5 @@ mod tests {
             std::fs::write(&path, useless).unwrap();
             assert!(refusal().starts_with("MUSTER_CA_FILE: "), "{}", refusal());
         }
-    }
-
-    #[test]
-    fn an_identity_from_before_there_was_a_choice_trusts_the_web() {
-        let identity: crate::identity::Identity = serde_json::from_value(serde_json::json!({
-            "server": "https://muster.example.org", "agent_token": "ag_", "server_key": "",
-            "agent_id": "01a1fd0e-4165-7d53-b778-541ddf038cde",
-        }))
-        .unwrap();
-        assert_eq!(identity.trust, Trust::WebRoots);
     }
 }
