@@ -119,10 +119,14 @@ impl Log {
     }
 
     /// Takes in an event that was numbered elsewhere. One that is known already is passed over; of
-    /// what came before a hole or another epoch nothing is kept, and listeners are told.
+    /// what came before a hole or another epoch nothing is kept, and listeners are told. A log whose
+    /// epoch is empty takes that of its first event.
     pub fn take_in(&self, epoch: &str, number: u64, event: Event) {
         let mut entries = self.entries.lock();
-        if *entries.epoch != *epoch {
+        if entries.epoch.is_empty() && number == 0 {
+            // Nothing was ever told before: nobody missed anything.
+            entries.epoch = epoch.into();
+        } else if *entries.epoch != *epoch {
             entries.restart(epoch.into(), number);
             entries.resets += 1;
         } else if number < entries.end() {
@@ -141,6 +145,17 @@ impl Log {
         let mut entries = self.entries.lock();
         entries.restart(epoch.into(), first);
         entries.resets += 1;
+        drop(entries);
+        self.changed();
+    }
+
+    /// Replaces all that is kept by these events, numbered from `first` on, and tells listeners to
+    /// look anew, unless it has had no epoch yet: then nobody has heard anything.
+    pub fn replace(&self, epoch: &str, first: u64, events: impl IntoIterator<Item = Event>) {
+        let mut entries = self.entries.lock();
+        entries.resets += u64::from(!entries.epoch.is_empty());
+        entries.restart(epoch.into(), first);
+        events.into_iter().for_each(|event| entries.push(event));
         drop(entries);
         self.changed();
     }
@@ -203,8 +218,9 @@ impl Listener for LogListener {
                 if self.resets != entries.resets {
                     self.resets = entries.resets;
                     if self.epoch != entries.epoch {
+                        // Whoever looks anew now sees what came of all that was told by now.
                         self.epoch = Arc::clone(&entries.epoch);
-                        self.next = entries.first;
+                        self.next = entries.end();
                     }
                     return Heard::Reset;
                 }
@@ -327,8 +343,8 @@ mod tests {
         log.tell(event("old"));
         let mut listener = log.listen(From::Now);
         log.restart("b", 0);
-        log.tell(event("new"));
         assert_eq!(heard(&mut listener).await, "Reset");
+        log.tell(event("new"));
         assert_eq!(heard(&mut listener).await, "b-0 new");
         log.reset();
         log.tell(event("newer"));
@@ -336,7 +352,24 @@ mod tests {
         assert_eq!(heard(&mut listener).await, "b-1 newer");
         log.take_in("c", 9, event("elsewhere"));
         assert_eq!(heard(&mut listener).await, "Reset");
-        assert_eq!(heard(&mut listener).await, "c-9 elsewhere");
+        log.take_in("c", 10, event("later"));
+        assert_eq!(heard(&mut listener).await, "c-10 later");
+    }
+
+    #[tokio::test]
+    async fn what_replaces_a_log_is_no_news_to_those_who_listen_and_there_for_those_who_come() {
+        let log = Log::new("a".into());
+        let mut listener = log.listen(From::Now);
+        log.replace("7", 0, ["0", "1"].map(event));
+        assert_eq!(heard(&mut listener).await, "Reset");
+        assert_eq!(heard(&mut log.listen(From::Beginning)).await, "7-0 0");
+        log.take_in("7", 2, event("2"));
+        assert_eq!(heard(&mut listener).await, "7-2 2");
+        let fresh = Log::new("".into());
+        let mut early = fresh.listen(From::Now);
+        fresh.replace("", 0, []);
+        fresh.take_in("8", 0, event("first"));
+        assert_eq!(heard(&mut early).await, "8-0 first");
     }
 
     #[tokio::test]
