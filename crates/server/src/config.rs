@@ -13,6 +13,7 @@ use muster_crypto::MasterKey;
 use muster_http::Web;
 use muster_identity::Password;
 use muster_kernel::Secret;
+use muster_redis::RedisUrl;
 use muster_sea_orm::DatabaseUrl;
 use serde::Deserialize;
 
@@ -57,9 +58,18 @@ pub(crate) struct Settings {
     /// Where the database and the generated secret are kept [default: ./muster-data].
     #[arg(long, env = "MUSTER_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// `sqlite://PATH` [default: muster.db in the data folder].
+    /// `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/NAME` [default: muster.db in the data
+    /// folder].
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    pub(crate) database_url: Option<String>,
+    pub(crate) database_url: Option<Hidden>,
+    /// How many reads the database answers at a time, 1 to 100 [default: 4 on SQLite, 8 on
+    /// PostgreSQL]. One connection more writes.
+    #[arg(long, env = "MUSTER_DATABASE_CONNECTIONS")]
+    pub(crate) database_connections: Option<u32>,
+    /// `redis://USER:PASSWORD@HOST` or `rediss://…`, by which several servers on one PostgreSQL
+    /// are one [default: none, this server is the only one].
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    pub(crate) redis_url: Option<Hidden>,
     /// 32 random bytes in base64 [default: generated, kept in the data folder].
     #[arg(long, env = "MUSTER_SECRET_KEY", hide_env_values = true)]
     pub(crate) secret_key: Option<Hidden>,
@@ -136,6 +146,9 @@ pub(crate) struct Config {
     pub(crate) tls: TlsSource,
     pub(crate) data_dir: PathBuf,
     pub(crate) database: DatabaseUrl,
+    pub(crate) database_connections: Option<u32>,
+    /// Where there is one, this is one of several nodes.
+    pub(crate) redis: Option<RedisUrl>,
     pub(crate) secret_key: Option<MasterKey>,
     pub(crate) admin_password: Option<Password>,
     pub(crate) limits: Limits,
@@ -172,11 +185,19 @@ impl Config {
         }
         let data_dir = settings.data_dir.unwrap_or_else(|| PathBuf::from("muster-data"));
         let database = match settings.database_url {
-            Some(url) => url.parse().context("DATABASE_URL")?,
+            Some(url) => url.0.expose().parse().context("DATABASE_URL")?,
             None => format!("sqlite://{}", data_dir.join("muster.db").display()).parse()?,
         };
-        if matches!(database, DatabaseUrl::Postgres(_)) {
-            bail!("DATABASE_URL: this version keeps its data in SQLite; use sqlite://PATH");
+        if settings.database_connections.is_some_and(|number| !(1..=100).contains(&number)) {
+            bail!("MUSTER_DATABASE_CONNECTIONS: 1 to 100 are expected");
+        }
+        let redis = settings.redis_url.map(|url| url.0.expose().parse::<RedisUrl>()).transpose();
+        let redis = redis.context("REDIS_URL")?;
+        if redis.is_some() && matches!(database, DatabaseUrl::Sqlite(_)) {
+            bail!(
+                "REDIS_URL: several servers share one PostgreSQL; set DATABASE_URL to it, or leave \
+                 REDIS_URL out"
+            );
         }
         let secret_key =
             settings.secret_key.map(|key| MasterKey::parse(key.0.expose())).transpose();
@@ -199,6 +220,8 @@ impl Config {
             tls,
             data_dir,
             database,
+            database_connections: settings.database_connections,
+            redis,
             secret_key: secret_key.context("MUSTER_SECRET_KEY")?,
             admin_password: admin_password.context("MUSTER_ADMIN_PASSWORD")?,
             limits,
@@ -288,6 +311,8 @@ impl Settings {
             tls_key: self.tls_key.or(file.tls_key),
             data_dir: self.data_dir.or(file.data_dir),
             database_url: self.database_url.or(file.database_url),
+            database_connections: self.database_connections.or(file.database_connections),
+            redis_url: self.redis_url.or(file.redis_url),
             secret_key: self.secret_key.or(file.secret_key),
             admin_password: self.admin_password.or(file.admin_password),
             default_timeout: self.default_timeout.or(file.default_timeout),
@@ -320,14 +345,17 @@ mod tests {
     #[test]
     fn what_can_not_be_used_stops_the_start_by_name() {
         type Change = fn(&mut Settings);
-        let cases: [(&str, Change); 14] = [
+        let cases: [(&str, Change); 17] = [
+            ("REDIS_URL", |s| s.redis_url = Some("redis://h".to_owned().into())),
+            ("REDIS_URL", |s| s.redis_url = Some("http://h".to_owned().into())),
             ("MUSTER_TRUSTED_PROXIES", |s| s.trusted_proxies = Some(vec!["proxy".into()])),
             ("MUSTER_CORS_ORIGINS", |s| {
                 s.cors_origins = Some(vec!["https://*.example.org".into()]);
             }),
             ("MUSTER_LISTEN", |s| s.listen = Some(([0, 0, 0, 0], 80).into())),
-            ("DATABASE_URL", |s| s.database_url = Some("mysql://x".into())),
-            ("DATABASE_URL", |s| s.database_url = Some("postgres://x".into())),
+            ("DATABASE_URL", |s| s.database_url = Some("mysql://x".to_owned().into())),
+            ("DATABASE_URL", |s| s.database_url = Some("postgres://x/y?ssl=1".to_owned().into())),
+            ("MUSTER_DATABASE_CONNECTIONS", |s| s.database_connections = Some(0)),
             ("MUSTER_SECRET_KEY", |s| s.secret_key = Some("dev".to_owned().into())),
             ("MUSTER_ADMIN_PASSWORD", |s| s.admin_password = Some("short".to_owned().into())),
             ("MUSTER_MAX_TIMEOUT", |s| s.max_timeout = Some(0)),
@@ -405,9 +433,11 @@ mod tests {
         let settings = Settings {
             secret_key: Some(key.to_string().into()),
             admin_password: Some("correct horse".to_owned().into()),
+            database_url: Some("postgres://muster:stapled@db/muster".to_owned().into()),
             ..Settings::default()
         };
         let printed = format!("{settings:?} {:?}", Config::check(settings.clone()).unwrap());
         assert!(!printed.contains(&**key) && !printed.contains("correct horse"), "{printed}");
+        assert!(!printed.contains("stapled"), "{printed}");
     }
 }

@@ -3,6 +3,7 @@
 mod absentees;
 mod config;
 mod jobs;
+mod leading;
 mod logging;
 mod policy;
 mod polls;
@@ -20,7 +21,6 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use muster_identity::Username;
 use muster_kernel::Author;
-use muster_migrations::{MigrationStatus, Migrator, MigratorTrait};
 
 use config::{Config, Settings};
 
@@ -152,20 +152,15 @@ async fn migrate(direction: Direction) -> anyhow::Result<()> {
         Direction::Status(settings) => (settings, false, 0),
     };
     let database = wiring::database(&Config::load(settings)?).await?;
-    let connection = database.schema_connection();
     if up {
-        Migrator::up(connection, None).await?;
+        database.migrate().await?;
     }
     if down > 0 {
-        Migrator::down(connection, Some(down)).await?;
+        database.undo_migrations(down).await?;
     }
     let mut out = std::io::stdout();
-    for step in Migrator::get_migration_with_status(connection).await? {
-        let mark = match step.status() {
-            MigrationStatus::Applied => "applied",
-            MigrationStatus::Pending => "missing",
-        };
-        writeln!(out, "{mark}  {}", step.name())?;
+    for (step, applied) in database.migrations().await? {
+        writeln!(out, "{}  {step}", if applied { "applied" } else { "missing" })?;
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ impl RedisEvents {
     fn log(&self, channel: Channel) -> Arc<Log> {
         let made = || {
             if self.0.redis.is_up() {
-                self.0.loaded.send_modify(|loaded| drop(loaded.remove(&channel)));
+                self.0.loaded.send_if_modified(|loaded| loaded.remove(&channel));
                 self.read_soon(channel, false);
                 Log::new("".into())
             } else {

@@ -79,13 +79,13 @@ fn read(value: &str, now: Timestamp) -> Option<SessionId> {
 mod tests {
     use super::*;
     use crate::testing::{RedisServer, join, up};
-    use muster_identity::testing::{FakeTickets, ticket_contract};
+    use muster_identity::testing::{FakeIdentity, ticket_contract};
 
     #[tokio::test]
     async fn tickets_keep_the_contract_with_redis_and_without() {
         let mut server = RedisServer::start();
         let redis = server.node(1);
-        let tickets = RedisTickets::new(&redis, Arc::new(FakeTickets::default()));
+        let tickets = RedisTickets::new(&redis, Arc::new(FakeIdentity::default()));
         ticket_contract(&tickets).await;
         let _joined = join(&redis).await;
         ticket_contract(&tickets).await;

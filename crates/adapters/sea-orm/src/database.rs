@@ -1,72 +1,22 @@
 //! The connections: one that writes, as many that read as there is use for.
 
-use std::str::FromStr;
-
 use futures_util::future::{BoxFuture, FutureExt};
 use muster_audit::ChainKey;
 use muster_kernel::Timestamp;
-use muster_migrations::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
+use muster_migrations::{MigrationStatus, Migrator, MigratorTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, TransactionTrait,
+};
 
-use crate::DatabaseError;
 use crate::audit::Trail;
 use crate::columns::micros;
-use crate::writer::Writer;
-use crate::{idempotency, installation};
+use crate::connection::{Purpose, has_tables, open};
+use crate::writer::{Writer, take_turn};
+use crate::{DatabaseError, DatabaseUrl, idempotency, installation};
 
-/// How many reads are answered at a time.
-const READERS: u32 = 4;
-
-/// Where the database is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// A file: `sqlite://PATH`.
-    Sqlite(String),
-    /// A server: `postgres://…`.
-    Postgres(String),
-}
-
-impl DatabaseUrl {
-    /// Whether it is known that there is a database.
-    pub fn is_there(&self) -> bool {
-        match self {
-            Self::Sqlite(url) => url
-                .strip_prefix("sqlite://")
-                .and_then(|rest| rest.split('?').next())
-                .and_then(|path| std::fs::metadata(path).ok())
-                // A file that somebody made for it is none yet.
-                .is_some_and(|file| file.len() > 0),
-            Self::Postgres(_) => false,
-        }
-    }
-}
-
-/// The text is no address of a database that Muster works with.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("sqlite://PATH or postgres://USER@HOST/NAME is expected")]
-pub struct InvalidDatabaseUrl;
-
-impl FromStr for DatabaseUrl {
-    type Err = InvalidDatabaseUrl;
-
-    fn from_str(text: &str) -> Result<Self, InvalidDatabaseUrl> {
-        match text.split_once("://") {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(text.to_owned())),
-            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text.to_owned())),
-            _ => Err(InvalidDatabaseUrl),
-        }
-    }
-}
-
-/// The password in a URL is nobody's business.
-impl std::fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Sqlite(url) => url,
-            Self::Postgres(_) => "postgres://…",
-        })
-    }
-}
+/// How many reads a file answers at a time, and a server, unless somebody says otherwise.
+const FILE_READERS: u32 = 4;
+const SERVER_READERS: u32 = 8;
 
 /// The database of one Muster process; cheap to clone.
 #[derive(Debug, Clone)]
@@ -78,27 +28,87 @@ pub struct Database {
 }
 
 impl Database {
-    /// Connects and starts the writing task; `key` chains the audit log. The schema is left as it is: see
-    /// [`Database::migrate`].
+    /// Connects and starts the writing task; `readers` is how many reads are answered at a time,
+    /// if not as many as suit most, and `key` chains the audit log. The schema is left as it is:
+    /// see [`Database::migrate`].
     ///
     /// # Errors
-    /// When the file can't be opened or created, or the server doesn't answer.
-    pub async fn connect(url: &DatabaseUrl, key: ChainKey) -> Result<Self, DatabaseError> {
+    /// When the file can't be opened or created, the server doesn't answer or is too old.
+    pub async fn connect(
+        url: &DatabaseUrl,
+        readers: Option<u32>,
+        key: ChainKey,
+    ) -> Result<Self, DatabaseError> {
         let failed = |error| DatabaseError::new("connecting to the database", error);
+        let usual = if url.is_postgres() { SERVER_READERS } else { FILE_READERS };
         // The writer first: it creates the file that the readers open.
-        let write_connection = open(url, 1, false).await.map_err(failed)?;
-        let readers = open(url, READERS, true).await.map_err(failed)?;
+        let write_connection = open(url, Purpose::Write).await.map_err(failed)?;
+        let readers = Purpose::Read(readers.unwrap_or(usual));
+        let readers = open(url, readers).await.map_err(failed)?;
         let writer = Writer::start(write_connection.clone());
         Ok(Self { readers, write_connection, writer, trail: Trail::new(key) })
     }
 
-    /// Brings the schema up to date.
+    /// Whether there is a database already, which was made under some key.
     ///
     /// # Errors
-    /// When a step fails; the steps before it stay.
+    /// When a server is meant that doesn't answer.
+    pub async fn is_there(url: &DatabaseUrl) -> Result<bool, DatabaseError> {
+        let failed = |error| DatabaseError::new("connecting to the database", error);
+        has_tables(url).await.map_err(failed)
+    }
+
+    /// Brings the schema up to date. Of several processes that start at once, one does it.
+    ///
+    /// # Errors
+    /// When a step fails. On PostgreSQL everything is as before then, on SQLite the steps before
+    /// it stay.
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
+        self.change_schema(None).await
+    }
+
+    /// Undoes the last `steps` steps of the schema.
+    ///
+    /// # Errors
+    /// As for [`Database::migrate`].
+    pub async fn undo_migrations(&self, steps: u32) -> Result<(), DatabaseError> {
+        self.change_schema(Some(steps)).await
+    }
+
+    /// Does the steps that are missing, or undoes so many.
+    async fn change_schema(&self, undo: Option<u32>) -> Result<(), DatabaseError> {
         let failed = |error| DatabaseError::new("migrating the database", error);
-        Migrator::up(&self.write_connection, None).await.map_err(failed)
+        let connection = &self.write_connection;
+        if connection.get_database_backend() == DbBackend::Sqlite {
+            let changed = match undo {
+                None => Migrator::up(connection, None).await,
+                Some(_) => Migrator::down(connection, undo).await,
+            };
+            return changed.map_err(failed);
+        }
+        let transaction = connection.begin().await.map_err(failed)?;
+        // Another process may be at it, for as long as it takes.
+        transaction.execute_unprepared("SET LOCAL lock_timeout = 0").await.map_err(failed)?;
+        take_turn(&transaction).await.map_err(failed)?;
+        let changed = match undo {
+            None => Migrator::up(&transaction, None).await,
+            Some(_) => Migrator::down(&transaction, undo).await,
+        };
+        changed.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// The steps of the schema, in order, each with whether it was applied.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn migrations(&self) -> Result<Vec<(String, bool)>, DatabaseError> {
+        let failed = |error| DatabaseError::new("reading the steps of the schema", error);
+        let steps = Migrator::get_migration_with_status_read_only(&self.readers).await;
+        let steps = steps.map_err(failed)?.into_iter();
+        Ok(steps
+            .map(|step| (step.name().to_owned(), step.status() == MigrationStatus::Applied))
+            .collect())
     }
 
     /// Claims the database for this key, if nobody has yet, and begins its audit log; says whether
@@ -174,97 +184,50 @@ impl Database {
     }
 }
 
-async fn open(
-    url: &DatabaseUrl,
-    connections: u32,
-    read_only: bool,
-) -> Result<DatabaseConnection, DbErr> {
-    let mut options = match url {
-        DatabaseUrl::Sqlite(url) => {
-            let mut options = ConnectOptions::new(url);
-            options.map_sqlx_sqlite_opts(move |options| {
-                options
-                    .create_if_missing(!read_only)
-                    .pragma("journal_mode", "WAL")
-                    // What was promised survives a power cut.
-                    .pragma("synchronous", "FULL")
-                    .pragma("foreign_keys", "ON")
-                    .pragma("temp_store", "MEMORY")
-                    .pragma("query_only", if read_only { "ON" } else { "OFF" })
-                    .busy_timeout(std::time::Duration::from_secs(5))
-                    .statement_cache_capacity(256)
-            });
-            options
-        }
-        DatabaseUrl::Postgres(url) => ConnectOptions::new(url),
-    };
-    options.max_connections(connections).min_connections(1).sqlx_logging(false);
-    options.test_before_acquire(matches!(url, DatabaseUrl::Postgres(_)));
-    sea_orm::Database::connect(options).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{agents, database, led, planned};
+    use crate::testing::{agents, led, on_each_database, planned};
 
-    #[tokio::test]
-    async fn every_migration_can_be_undone_with_data_in_the_tables_and_done_again() {
-        let database = database().await;
+    on_each_database!(
+        every_migration_can_be_undone_with_data_in_the_tables_and_done_again,
+        a_write_that_fails_undoes_its_own_and_nobody_elses,
+    );
+
+    async fn every_migration_can_be_undone_with_data_in_the_tables_and_done_again(
+        database: Database,
+    ) {
         agents(&database).await;
         planned(&database).await;
         led(&database).await;
-        let connection = database.schema_connection();
-        Migrator::down(connection, None).await.unwrap();
-        assert!(Migrator::get_applied_migrations(connection).await.unwrap().is_empty());
+        let all = database.migrations().await.unwrap();
+        assert!(all.iter().all(|(_, applied)| *applied));
+        database.undo_migrations(u32::try_from(all.len()).unwrap()).await.unwrap();
+        assert!(database.migrations().await.unwrap().iter().all(|(_, applied)| !applied));
         database.migrate().await.unwrap();
         agents(&database).await;
     }
 
-    #[tokio::test]
-    async fn a_write_that_fails_undoes_its_own_and_nobody_elses() {
-        let database = database().await;
-        let write = |sql: &'static str| {
+    async fn a_write_that_fails_undoes_its_own_and_nobody_elses(database: Database) {
+        let write = |key: &'static str, then: &'static str| {
             database.write(move |transaction| {
-                Box::pin(async move {
-                    transaction
-                        .execute_unprepared(
-                            "INSERT INTO idempotency_keys VALUES ('s', 'x', x'00', x'00', 1)",
-                        )
-                        .await?;
-                    transaction.execute_unprepared(sql).await?;
-                    transaction
-                        .execute_unprepared("DELETE FROM idempotency_keys WHERE key = 'x'")
-                        .await?;
+                async move {
+                    let id = sea_orm::prelude::Uuid::nil();
+                    idempotency::remember(transaction, "scope", key, &[0; 32], id, 1).await?;
+                    transaction.execute_unprepared(then).await?;
                     Ok::<_, DatabaseError>(())
-                })
+                }
+                .boxed()
             })
         };
-        let insert = |key: char| match key {
-            'a' => "INSERT INTO idempotency_keys VALUES ('s', 'a', x'00', x'00', 1)",
-            _ => "INSERT INTO nowhere VALUES (1)",
-        };
-        let (good, bad, late) =
-            tokio::join!(write(insert('a')), write(insert('b')), write("SELECT 1"));
+        let (good, bad, late) = tokio::join!(
+            write("good", "SELECT 1"),
+            write("bad", "INSERT INTO nowhere VALUES (1)"),
+            write("late", "SELECT 1"),
+        );
         assert!(good.is_ok() && bad.is_err() && late.is_ok());
-        let left = database
-            .reader()
-            .query_one_raw(sea_orm::Statement::from_string(
-                sea_orm::DatabaseBackend::Sqlite,
-                "SELECT group_concat(key) FROM idempotency_keys",
-            ))
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(left.try_get_by_index::<String>(0).unwrap(), "a");
-    }
-
-    #[test]
-    fn an_address_of_another_kind_of_database_is_refused() {
-        for text in ["mysql://x", "muster.db", "sqlite://", ""] {
-            assert_eq!(text.parse::<DatabaseUrl>(), Err(InvalidDatabaseUrl), "{text}");
-        }
-        let secret: DatabaseUrl = "postgres://u:secret@h/d".parse().unwrap();
-        assert!(!format!("{secret:?}").contains("secret"));
+        let mut kept = idempotency::keys(&database).await;
+        kept.sort();
+        assert_eq!(kept, ["good", "late"]);
     }
 }

@@ -103,3 +103,9 @@ pub(crate) async fn remember(
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) async fn keys(database: &crate::Database) -> Vec<String> {
+    let rows = Entity::find().all(database.reader()).await.unwrap();
+    rows.into_iter().map(|row| row.key).collect()
+}

@@ -100,11 +100,12 @@ async fn take(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::database;
+    use crate::testing::on_each_database;
 
-    #[tokio::test]
-    async fn leaderships_keep_the_contract() {
-        let leaderships = SeaLeaderships::new(database().await);
+    on_each_database!(leaderships_keep_the_contract);
+
+    async fn leaderships_keep_the_contract(database: Database) {
+        let leaderships = SeaLeaderships::new(database);
         muster_kernel::testing::leaderships_contract(&leaderships).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A database of its own for every test.
+//! A database of its own, of each kind, for every test.
 
 use muster_agents::Enrol;
 use muster_agents::testing::candidate;
@@ -12,6 +12,10 @@ use muster_customers::{CustomerRepository, EnrollmentToken, EnrollmentTokenRepos
 use muster_kernel::leadership::{Leaderships, Lease};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{AgentId, Author, Clock, CustomerId, FiringId, NodeId, TokenHash};
+use muster_migrations::{Migrator, MigratorTrait};
+use sea_orm::DbBackend;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
 use crate::{
@@ -22,16 +26,100 @@ use crate::{
 /// The key of the audit log in tests.
 pub(crate) const CHAIN_KEY: ChainKey = ChainKey::new([3; 32]);
 
+/// What a template is called until all of its tables are there.
+const UNFINISHED: &str = "muster_template_unfinished";
+
+/// Runs tests, functions that take a [`Database`], on a fresh one of each kind.
+macro_rules! on_each_database {
+    ($($test:ident),+ $(,)?) => {$(
+        mod $test {
+            #[tokio::test]
+            async fn on_sqlite() {
+                super::$test($crate::testing::on_sqlite().await).await;
+            }
+
+            #[tokio::test]
+            async fn on_postgresql() {
+                super::$test($crate::testing::on_postgresql().await).await;
+            }
+        }
+    )+};
+}
+pub(crate) use on_each_database;
+
 /// A fresh, migrated SQLite database. Its file lives in a folder that goes away with the
 /// process's temporary files: the folder is leaked on purpose, for the writer outlives the test.
-pub(crate) async fn database() -> Database {
+pub(crate) async fn on_sqlite() -> Database {
     let folder = TempDir::new().unwrap().keep();
-    let url = format!("sqlite://{}", folder.join("muster.db").display());
-    let database =
-        Database::connect(&url.parse::<DatabaseUrl>().unwrap(), CHAIN_KEY).await.unwrap();
+    let database = connect(&format!("sqlite://{}", folder.join("muster.db").display())).await;
     database.migrate().await.unwrap();
     assert!(database.claim().await.unwrap());
     database
+}
+
+/// A fresh, migrated PostgreSQL database.
+pub(crate) async fn on_postgresql() -> Database {
+    let database = connect(&fresh_postgresql().await).await;
+    assert!(database.claim().await.unwrap());
+    database
+}
+
+/// A fresh database of the same kind as another.
+pub(crate) async fn another(database: &Database) -> Database {
+    match database.reader().get_database_backend() {
+        DbBackend::Postgres => on_postgresql().await,
+        _ => on_sqlite().await,
+    }
+}
+
+async fn connect(url: &str) -> Database {
+    Database::connect(&url.parse::<DatabaseUrl>().unwrap(), Some(2), CHAIN_KEY).await.unwrap()
+}
+
+/// A copy of a database that was migrated once; answers with its URL. It goes with the cluster.
+pub(crate) async fn fresh_postgresql() -> String {
+    let server = std::env::var("MUSTER_TEST_POSTGRES").expect(
+        "MUSTER_TEST_POSTGRES is not set: run `make test`, or \
+         `scripts/with-services cargo nextest run`",
+    );
+    let mut admin = PgConnection::connect(&server).await.unwrap();
+    let template = template(&server, &mut admin).await;
+    let name = "SELECT 'test_' || gen_random_uuid()";
+    let name: String = sqlx::query_scalar(name).fetch_one(&mut admin).await.unwrap();
+    run(&mut admin, &format!("CREATE DATABASE \"{name}\" TEMPLATE {template}")).await;
+    within(&server, &name)
+}
+
+/// The name of the database that others are copied from. Of all tests that run at a time, one
+/// makes it.
+async fn template(server: &str, admin: &mut PgConnection) -> String {
+    let name = format!("muster_template_{}", Migrator::migrations().len());
+    run(admin, "SELECT pg_advisory_lock(1)").await;
+    let known = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)";
+    let known: bool = sqlx::query_scalar(known).bind(&name).fetch_one(&mut *admin).await.unwrap();
+    if !known {
+        run(admin, &format!("DROP DATABASE IF EXISTS {UNFINISHED}")).await;
+        run(admin, &format!("CREATE DATABASE {UNFINISHED}")).await;
+        let database = connect(&within(server, UNFINISHED)).await;
+        database.migrate().await.unwrap();
+        // Nobody may be connected to what is copied.
+        database.schema_connection().close_by_ref().await.unwrap();
+        database.reader().close_by_ref().await.unwrap();
+        run(admin, &format!("ALTER DATABASE {UNFINISHED} RENAME TO {name}")).await;
+    }
+    run(admin, "SELECT pg_advisory_unlock(1)").await;
+    name
+}
+
+async fn run(connection: &mut PgConnection, sql: &str) {
+    connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+}
+
+/// The URL of another database on the same server.
+fn within(server: &str, name: &str) -> String {
+    let (place, parameters) = server.split_once('?').unwrap_or((server, ""));
+    let (host, _) = place.rsplit_once('/').unwrap();
+    format!("{host}/{name}?{parameters}")
 }
 
 /// Two customers, each with a token that lets any number of machines in.

@@ -3,13 +3,14 @@
 //!
 //! A commit costs a synced write to the disk however much is in it, so under load the cost of
 //! durability is shared; a lone caller pays for one commit and waits for nobody. SQLite allows
-//! one writer anyway, and with all writes in one place none ever meets a locked database.
+//! one writer anyway, and with all writes in one place none ever meets a locked database. On
+//! PostgreSQL the writers of all processes take turns.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,6 +18,8 @@ use crate::DatabaseError;
 
 /// How much work one transaction takes at most.
 const MAX_BATCH: usize = 256;
+/// What writers take turns by on PostgreSQL: the letters of `muster` as a number.
+const TURN: i64 = 0x6d75_7374_6572;
 
 /// Answers a caller once it is known whether the commit succeeded.
 type Answer = Box<dyn FnOnce(Result<(), DatabaseError>) + Send>;
@@ -99,12 +102,28 @@ async fn run(connection: DatabaseConnection, mut queue: mpsc::UnboundedReceiver<
     }
 }
 
-async fn commit(connection: &DatabaseConnection, jobs: Vec<Job>) {
+/// Waits until no other process writes, and keeps them waiting until the transaction has ended:
+/// what is read in it stays true until its commit.
+pub(crate) async fn take_turn(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        let lock = format!("SELECT pg_advisory_xact_lock({TURN})");
+        transaction.execute_unprepared(&lock).await?;
+    }
+    Ok(())
+}
+
+async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()
     };
-    let transaction = match connection.begin_with_options(options).await {
+    let transaction = connection.begin_with_options(options).await?;
+    take_turn(&transaction).await?;
+    Ok(transaction)
+}
+
+async fn commit(connection: &DatabaseConnection, jobs: Vec<Job>) {
+    let transaction = match begin(connection).await {
         Ok(transaction) => transaction,
         Err(error) => {
             let error = DatabaseError::new("beginning a transaction", error);

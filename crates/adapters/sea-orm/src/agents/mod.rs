@@ -392,11 +392,11 @@ mod tests {
     use muster_agents::testing::{Subject, contract};
 
     use super::*;
-    use crate::testing::{customers, database};
+    use crate::testing::{customers, on_each_database};
 
-    #[tokio::test]
-    async fn the_registry_keeps_the_contract() {
-        let database = database().await;
+    on_each_database!(the_registry_keeps_the_contract);
+
+    async fn the_registry_keeps_the_contract(database: Database) {
         let customers = customers(&database).await;
         contract(&Subject { registry: &SeaAgents::new(database), customers: &customers }).await;
     }

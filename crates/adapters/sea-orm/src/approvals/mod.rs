@@ -226,9 +226,11 @@ mod tests {
     use muster_commands::testing::approvals::approvals_contract;
 
     use super::*;
+    use crate::testing::on_each_database;
 
-    #[tokio::test]
-    async fn approvals_keep_the_contract() {
-        approvals_contract(&SeaApprovals::new(crate::testing::database().await)).await;
+    on_each_database!(approvals_keep_the_contract);
+
+    async fn approvals_keep_the_contract(database: Database) {
+        approvals_contract(&SeaApprovals::new(database)).await;
     }
 }

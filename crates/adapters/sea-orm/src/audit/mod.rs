@@ -150,11 +150,11 @@ mod tests {
     use sea_orm::ConnectionTrait;
 
     use super::*;
-    use crate::testing::{CHAIN_KEY, database};
+    use crate::testing::{CHAIN_KEY, another, on_each_database};
 
-    #[tokio::test]
-    async fn the_log_keeps_the_contract() {
-        let database = database().await;
+    on_each_database!(the_log_keeps_the_contract, whoever_tampers_with_the_tables_is_found,);
+
+    async fn the_log_keeps_the_contract(database: Database) {
         let append = async |deed, at| {
             let trail = database.trail();
             let write = database.write(move |transaction| {
@@ -166,8 +166,7 @@ mod tests {
         muster_audit::testing::contract(log, CHAIN_KEY, append).await;
     }
 
-    #[tokio::test]
-    async fn whoever_tampers_with_the_tables_is_found() {
+    async fn whoever_tampers_with_the_tables_is_found(database: Database) {
         let tamperings = [
             ("UPDATE audit_entries SET action = 'thing.look' WHERE seq = 3", 3),
             ("UPDATE audit_entries SET before = '{}' WHERE seq = 3", 3),
@@ -189,7 +188,7 @@ mod tests {
             ),
         ];
         for (sql, seq) in tamperings {
-            let database = database().await;
+            let database = another(&database).await;
             let now = muster_kernel::Clock::now(&muster_kernel::testing::FakeClock::default());
             let trail = database.trail();
             let deeds = (0..6).map(|n| (Author::system(), now, muster_audit::testing::deed(n)));

@@ -94,7 +94,13 @@ mod tests {
 
     use super::*;
     use crate::Database;
-    use crate::testing::{agents, database};
+    use crate::testing::{agents, on_each_database, on_sqlite};
+
+    on_each_database!(
+        text_takes_less_than_half_and_noise_is_looked_at_once,
+        a_row_that_can_not_be_inflated_is_an_error_and_no_output,
+        undoing_the_migration_gives_the_bytes_back,
+    );
 
     const ALL: u64 = u64::MAX;
 
@@ -127,7 +133,7 @@ mod tests {
     }
 
     async fn number(database: &Database, sql: &str) -> i64 {
-        let statement = Statement::from_string(DatabaseBackend::Sqlite, sql);
+        let statement = Statement::from_string(database.reader().get_database_backend(), sql);
         let row = database.reader().query_one_raw(statement).await.unwrap().unwrap();
         row.try_get_by_index(0).unwrap()
     }
@@ -136,9 +142,7 @@ mod tests {
         noon() + TimeDelta::hours(1)
     }
 
-    #[tokio::test]
-    async fn text_takes_less_than_half_and_noise_is_looked_at_once() {
-        let database = database().await;
+    async fn text_takes_less_than_half_and_noise_is_looked_at_once(database: Database) {
         let ledger = SeaCommands::new(database.clone());
         let (text, noise) = (log_lines(4000), noise(10_000));
         let command = command(&ledger, &text, &noise).await;
@@ -154,20 +158,18 @@ mod tests {
         assert!(read(&ledger, &command, OutputStream::Stderr).await == noise);
     }
 
-    #[tokio::test]
-    async fn a_row_that_can_not_be_inflated_is_an_error_and_no_output() {
-        let database = database().await;
+    async fn a_row_that_can_not_be_inflated_is_an_error_and_no_output(database: Database) {
         let ledger = SeaCommands::new(database.clone());
         let command = command(&ledger, &log_lines(100), &Bytes::new()).await;
         ledger.compress(later(), 10).await.unwrap();
-        let damage = "UPDATE command_output SET data = x'00'";
-        database.schema_connection().execute_unprepared(damage).await.unwrap();
+        let damage = Entity::update_many().col_expr(Column::Data, Expr::value(vec![0_u8]));
+        damage.exec(database.schema_connection()).await.unwrap();
         assert!(ledger.output(command.id, OutputStream::Stdout, 0, ALL).await.is_err());
     }
 
     #[tokio::test]
     async fn where_there_is_nothing_to_do_nothing_is_looked_at() {
-        let database = database().await;
+        let database = on_sqlite().await;
         let query = untouched(later(), 100).build(DatabaseBackend::Sqlite);
         let explain = Statement { sql: format!("EXPLAIN QUERY PLAN {}", query.sql), ..query };
         let plan = database.reader().query_all_raw(explain).await.unwrap();
@@ -176,9 +178,7 @@ mod tests {
         assert_eq!(plan, [index]);
     }
 
-    #[tokio::test]
-    async fn undoing_the_migration_gives_the_bytes_back() {
-        let database = database().await;
+    async fn undoing_the_migration_gives_the_bytes_back(database: Database) {
         let ledger = SeaCommands::new(database.clone());
         let text = log_lines(4000);
         command(&ledger, &text, &Bytes::new()).await;
@@ -186,7 +186,7 @@ mod tests {
         let all = Migrator::migrations();
         let kept = all.iter().position(|step| step.name().ends_with("output_encoding")).unwrap();
         let steps = u32::try_from(all.len() - kept).unwrap();
-        Migrator::down(database.schema_connection(), Some(steps)).await.unwrap();
+        database.undo_migrations(steps).await.unwrap();
         let whole = "SELECT sum(length(data)) FROM command_output";
         assert_eq!(number(&database, whole).await, i64::try_from(text.len()).unwrap());
         database.migrate().await.unwrap();

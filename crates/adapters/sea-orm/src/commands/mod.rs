@@ -43,11 +43,11 @@ mod tests {
     use muster_commands::testing::{Subject, contract};
 
     use super::*;
-    use crate::testing::{agents, database};
+    use crate::testing::{agents, on_each_database};
 
-    #[tokio::test]
-    async fn the_ledger_keeps_the_contract() {
-        let database = database().await;
+    on_each_database!(the_ledger_keeps_the_contract);
+
+    async fn the_ledger_keeps_the_contract(database: Database) {
         let [agent, other_agent] = agents(&database).await;
         let ledger = SeaCommands::new(database);
         contract(&Subject { ledger: &ledger, agent, other_agent }).await;

@@ -241,16 +241,20 @@ mod tests {
     };
 
     use super::*;
-    use crate::testing::{agents, database};
+    use crate::testing::{agents, on_each_database};
 
-    #[tokio::test]
-    async fn customers_keep_the_contract() {
-        customer_contract(&SeaCustomers::new(database().await)).await;
+    on_each_database!(
+        enrollment_tokens_keep_the_contract,
+        api_keys_keep_the_contract,
+        a_customer_with_agents_is_deleted_only_with_them,
+        customers_keep_the_contract,
+    );
+
+    async fn customers_keep_the_contract(database: Database) {
+        customer_contract(&SeaCustomers::new(database)).await;
     }
 
-    #[tokio::test]
-    async fn enrollment_tokens_keep_the_contract() {
-        let database = database().await;
+    async fn enrollment_tokens_keep_the_contract(database: Database) {
         let customers = SeaCustomers::new(database.clone());
         for seed in [11, 12] {
             customers.create(customer(seed), &Author::system()).await.unwrap();
@@ -258,9 +262,7 @@ mod tests {
         token_contract(&SeaEnrollmentTokens::new(database)).await;
     }
 
-    #[tokio::test]
-    async fn api_keys_keep_the_contract() {
-        let database = database().await;
+    async fn api_keys_keep_the_contract(database: Database) {
         let customers = SeaCustomers::new(database.clone());
         for seed in [21, 22] {
             customers.create(customer(seed), &Author::system()).await.unwrap();
@@ -268,9 +270,7 @@ mod tests {
         api_key_contract(&SeaApiKeys::new(database)).await;
     }
 
-    #[tokio::test]
-    async fn a_customer_with_agents_is_deleted_only_with_them() {
-        let database = database().await;
+    async fn a_customer_with_agents_is_deleted_only_with_them(database: Database) {
         let [(agent, id), _] = agents(&database).await;
         let customers = SeaCustomers::new(database.clone());
         let now = customer(1).created_at;

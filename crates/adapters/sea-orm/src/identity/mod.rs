@@ -26,10 +26,11 @@ impl SeaIdentity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::on_each_database;
 
-    #[tokio::test]
-    async fn users_and_sessions_keep_the_contract() {
-        let database = crate::testing::database().await;
+    on_each_database!(users_and_sessions_keep_the_contract);
+
+    async fn users_and_sessions_keep_the_contract(database: Database) {
         muster_identity::testing::contract(&SeaIdentity::new(database)).await;
     }
 }

@@ -10,13 +10,13 @@ use muster_commands::{SafetyLevel, ShellType};
 use muster_kernel::{Actor, SavedCommandId};
 
 use super::*;
-use crate::testing::database;
+use crate::testing::on_sqlite;
 
 /// Programs without which there is no Linux; all others may be missing.
 const BARE: &str = "sh cat cut df find grep head tail uname";
 
 async fn saved_commands() -> Vec<Opened<SavedCommandId>> {
-    let library = SeaLibrary::new(database().await);
+    let library = SeaLibrary::new(on_sqlite().await);
     let (page, filter) = (PageRequest::new(100, None), LibraryFilter::default());
     let page = library.list(&TenantScope::All, &filter, &page).await.unwrap();
     let mut opened = Vec::new();

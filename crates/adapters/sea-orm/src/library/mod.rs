@@ -331,25 +331,25 @@ mod tests {
 
     use super::*;
     use crate::SeaCustomers;
-    use crate::testing::{customers, database};
+    use crate::testing::{customers, on_each_database};
 
-    #[tokio::test]
-    async fn scripts_keep_the_contract() {
-        let database = database().await;
+    on_each_database!(
+        scripts_keep_the_contract,
+        saved_commands_keep_the_contract,
+        a_customer_that_is_deleted_takes_what_it_has_with_it,
+    );
+
+    async fn scripts_keep_the_contract(database: Database) {
         let customers = customers(&database).await.map(|(id, _)| id);
         library_contract::<ScriptId, _>(&SeaLibrary::new(database), customers).await;
     }
 
-    #[tokio::test]
-    async fn saved_commands_keep_the_contract() {
-        let database = database().await;
+    async fn saved_commands_keep_the_contract(database: Database) {
         let customers = customers(&database).await.map(|(id, _)| id);
         library_contract::<SavedCommandId, _>(&SeaLibrary::new(database), customers).await;
     }
 
-    #[tokio::test]
-    async fn a_customer_that_is_deleted_takes_what_it_has_with_it() {
-        let database = database().await;
+    async fn a_customer_that_is_deleted_takes_what_it_has_with_it(database: Database) {
         let [(customer, _), _] = customers(&database).await;
         let library = SeaLibrary::new(database.clone());
         let (author, script) = (Author::system(), item::<ScriptId>(1, Some(customer)));

@@ -319,12 +319,12 @@ pub(crate) async fn forget(
 mod tests {
     use super::*;
     use crate::SeaCommands;
-    use crate::testing::{agents, database};
+    use crate::testing::{agents, on_each_database};
     use muster_commands::testing::{RunsSubject, runs_contract};
 
-    #[tokio::test]
-    async fn runs_keep_the_contract() {
-        let database = database().await;
+    on_each_database!(runs_keep_the_contract);
+
+    async fn runs_keep_the_contract(database: Database) {
         let [agent, other_agent] = agents(&database).await;
         let ledger = SeaCommands::new(database.clone());
         let runs = SeaRuns::new(database);

@@ -254,19 +254,21 @@ mod tests {
 
     use super::*;
     use crate::SeaCustomers;
-    use crate::testing::{customers, database};
+    use crate::testing::{customers, on_each_database};
 
-    #[tokio::test]
-    async fn schedules_keep_the_contract() {
-        let database = database().await;
+    on_each_database!(
+        schedules_keep_the_contract,
+        a_customers_schedules_go_with_the_customer,
+        a_row_that_makes_no_sense_keeps_no_other_one_from_its_time,
+    );
+
+    async fn schedules_keep_the_contract(database: Database) {
         let customers = customers(&database).await.map(|(customer, _)| customer);
         let schedules = SeaSchedules::new(database);
         contract(&schedules, &schedules, customers).await;
     }
 
-    #[tokio::test]
-    async fn a_customers_schedules_go_with_the_customer() {
-        let database = database().await;
+    async fn a_customers_schedules_go_with_the_customer(database: Database) {
         let [(mine, _), (other, _)] = customers(&database).await;
         let schedules = SeaSchedules::new(database.clone());
         for (seed, customer) in [(1, mine), (2, other)] {
@@ -280,9 +282,7 @@ mod tests {
         assert_eq!(left.items.iter().map(|it| it.customer_id).collect::<Vec<_>>(), [Some(other)]);
     }
 
-    #[tokio::test]
-    async fn a_row_that_makes_no_sense_keeps_no_other_one_from_its_time() {
-        let database = database().await;
+    async fn a_row_that_makes_no_sense_keeps_no_other_one_from_its_time(database: Database) {
         let schedules = SeaSchedules::new(database.clone());
         for seed in [1, 2] {
             let schedule = Schedule { customer_id: None, ..schedule(seed) };

@@ -218,18 +218,17 @@ impl SealedRows for SeaSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::on_each_database;
 
-    #[tokio::test]
-    async fn settings_keep_the_contract() {
-        let database = crate::testing::database().await;
+    on_each_database!(settings_keep_the_contract, the_secrets_of_what_runs_are_sealed_anew_as_well,);
+
+    async fn settings_keep_the_contract(database: Database) {
         muster_settings::testing::contract(&SeaSettings::new(database)).await;
     }
 
-    #[tokio::test]
-    async fn the_secrets_of_what_runs_are_sealed_anew_as_well() {
+    async fn the_secrets_of_what_runs_are_sealed_anew_as_well(database: Database) {
         use muster_commands::runs::{Run, RunRepository};
         use muster_kernel::TenantScope;
-        let database = crate::testing::database().await;
         let (settings, runs) =
             (SeaSettings::new(database.clone()), crate::SeaRuns::new(database.clone()));
         let mut run = muster_commands::testing::run(1, 0);
