@@ -33,7 +33,7 @@ prerequisites:
 .PHONY: bench
 bench: ## Measure a real server: command round trips, runs, and what wrong passwords cost
 	cargo build --release -p muster-server -p muster-agent
-	cargo bench -p muster-tests --bench round_trip --bench logins --bench runs --bench nodes
+	scripts/with-services cargo bench -p muster-tests --bench round_trip --bench logins --bench runs --bench nodes
 
 .PHONY: openapi
 openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew

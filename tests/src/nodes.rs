@@ -25,8 +25,7 @@ impl RedisServer {
     /// # Panics
     /// When it does not start.
     pub fn start() -> Self {
-        let mut server =
-            Self { folder: TempDir::new().unwrap(), port: free_port(), process: None };
+        let mut server = Self { folder: TempDir::new().unwrap(), port: free_port(), process: None };
         server.restart();
         server
     }

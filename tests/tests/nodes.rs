@@ -172,8 +172,7 @@ async fn what_a_schedule_plans_starts_once() {
     let nodes = Nodes::start(2).await;
     let apis = nodes.admins().await;
     let token = apis[0].enrollment_token("Acme").await;
-    let fleet =
-        Fleet::start(&nodes.servers[1].url(), &token, "m", 1, Behaviour::default()).await;
+    let fleet = Fleet::start(&nodes.servers[1].url(), &token, "m", 1, Behaviour::default()).await;
     let wish = json!({
         "name": "s", "target": { "all": true }, "command": "x", "cron": "* * * * * *",
     });
@@ -192,7 +191,8 @@ async fn what_a_schedule_plans_starts_once() {
 async fn a_ticket_opens_one_stream_on_whichever_node_it_comes_to() {
     let nodes = Nodes::start(2).await;
     let apis = nodes.admins().await;
-    let ticket = apis[0].post("/auth/tickets", &json!({})).await["ticket"].as_str().unwrap().to_owned();
+    let ticket =
+        apis[0].post("/auth/tickets", &json!({})).await["ticket"].as_str().unwrap().to_owned();
     let mut statuses = Vec::new();
     for server in nodes.servers.iter().rev() {
         let url = format!("{}/api/v1/events?ticket={ticket}", server.url());

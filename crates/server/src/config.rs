@@ -434,10 +434,11 @@ mod tests {
             secret_key: Some(key.to_string().into()),
             admin_password: Some("correct horse".to_owned().into()),
             database_url: Some("postgres://muster:stapled@db/muster".to_owned().into()),
+            redis_url: Some("redis://:folded@redis".to_owned().into()),
             ..Settings::default()
         };
         let printed = format!("{settings:?} {:?}", Config::check(settings.clone()).unwrap());
         assert!(!printed.contains(&**key) && !printed.contains("correct horse"), "{printed}");
-        assert!(!printed.contains("stapled"), "{printed}");
+        assert!(!printed.contains("stapled") && !printed.contains("folded"), "{printed}");
     }
 }

@@ -247,11 +247,10 @@ impl Presence for Connections {
     }
 
     fn replaced(&self, id: AgentId, by: ConnectionId) {
-        let silent = |link: &Link| link.connection_id < by && link.instructions.is_none();
-        let polled = self.links.remove_if(&id, |_, link| silent(link));
-        self.left(polled.map(|(id, link)| (id, link.connection_id)));
-        if let Some(link) = self.links.get(&id).filter(|link| link.connection_id < by) {
+        // Taken out here, so that nobody is told that the agent has gone.
+        if let Some((id, link)) = self.links.remove_if(&id, |_, link| link.connection_id < by) {
             link.instruct(Instruct::Close(CloseReason::Replaced));
+            self.left([(id, link.connection_id)]);
         }
     }
 
@@ -408,6 +407,8 @@ mod tests {
         connections.replaced(peer.id, ConnectionId::new(&*clock, &entropy));
         let told = peer.told.try_recv();
         assert!(matches!(told, Ok(Instruct::Close(CloseReason::Replaced))));
+        let left = connections.leave(peer.id, peer.link.connection_id);
+        assert!(!left, "nobody is told that it has gone");
     }
 
     #[test]

@@ -29,6 +29,8 @@ const PULSE: Duration = Duration::from_secs(1);
 const DEAF: Duration = Duration::from_secs(3);
 /// How long a node counts as there that says nothing.
 pub(crate) const NODE_LIVES: Duration = Duration::from_secs(6);
+/// The field that each node's presence has, whoever is connected.
+pub(crate) const SELF: &str = "node";
 /// How often everybody who waits is told to look into the database while Redis is lost.
 const LOST_TICK: Duration = Duration::from_secs(2);
 /// How much may wait to be sent, in bytes: beyond it Redis is too slow, and counts as lost.
@@ -40,7 +42,7 @@ pub(crate) trait Hearer: Send + Sync + std::fmt::Debug {
     /// Takes in what a node says, this one among them.
     fn hear(&self, _from: NodeId, _batch: &Batch) {}
 
-    /// Reads what it has to know before it hears anything; says whether anything else is needed.
+    /// Reads what it has to know before it hears anything.
     async fn load(&self, _connection: &mut MultiplexedConnection) -> RedisResult<()> {
         Ok(())
     }
@@ -289,6 +291,12 @@ impl Redis {
         let presence = self.name(&presence_of(self.0.node));
         for step in &batch.moves {
             match step {
+                Move::Anew => {
+                    let lives = i64::try_from(NODE_LIVES.as_secs()).unwrap_or(i64::MAX);
+                    pipeline.sadd(self.name("nodes"), self.0.node.to_string()).ignore();
+                    pipeline.del(&presence).ignore().hset(&presence, SELF, "").ignore();
+                    pipeline.expire(&presence, lives).ignore();
+                }
                 Move::There(id, connection) => {
                     let text = written(connection)?;
                     pipeline.hset(&presence, id.to_string(), text).ignore();

@@ -15,7 +15,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisResult};
 use tokio::sync::oneshot;
 
-use crate::link::{Hearer, NODE_LIVES, Redis, presence_of};
+use crate::link::{Hearer, NODE_LIVES, Redis, SELF, presence_of};
 use crate::words::{Answer, Batch, Errand, Move};
 
 /// About what a connection takes in a batch, in bytes.
@@ -26,8 +26,6 @@ const ERRAND_BYTES: usize = 120;
 const REFRESH_PATIENCE: Duration = Duration::from_secs(12);
 /// How often it is made sure that this node counts as there.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// The field that each node's presence has, whoever is connected.
-const SELF: &str = "node";
 
 /// Who is connected to this node, told to the others.
 #[derive(Debug, Clone)]
@@ -49,9 +47,9 @@ impl Here {
     fn say_all(&self) {
         // Under the lock, so that nothing that is said meanwhile comes before.
         let connections = self.connections.lock();
-        for (id, connection) in &*connections {
-            self.say(Move::There(*id, connection.clone()));
-        }
+        let there = connections.iter().map(|(id, it)| Move::There(*id, it.clone()));
+        let all: Vec<_> = std::iter::once(Move::Anew).chain(there).collect();
+        self.redis.say(all.len() * CONNECTION_BYTES, |outbox| outbox.batch.moves.extend(all));
     }
 }
 
@@ -109,6 +107,11 @@ impl Replica {
             neighbour.agents.remove(&id);
             self.place_anew(id);
         }
+    }
+
+    fn forget_all_of(&mut self, node: NodeId) {
+        let agents = self.nodes.get_mut(&node).map(|it| std::mem::take(&mut it.agents));
+        agents.into_iter().flatten().for_each(|(id, _)| self.place_anew(id));
     }
 
     fn place_anew(&mut self, id: AgentId) {
@@ -311,6 +314,7 @@ impl Hearer for Everywhere {
         }
         for step in &batch.moves {
             match step {
+                Move::Anew => replica.forget_all_of(from),
                 Move::There(id, connection) => {
                     replica.there(from, *id, connection.clone());
                     presence.replaced(*id, connection.connection_id);
@@ -366,6 +370,7 @@ impl Hearer for Everywhere {
         let (nodes, own) = (redis.name("nodes"), redis.name(&presence_of(redis.node())));
         let lives = i64::try_from(NODE_LIVES.as_secs()).unwrap_or(i64::MAX);
         loop {
+            tokio::time::sleep(RENEW_EVERY).await;
             let renewed: RedisResult<(u8, u8)> = redis::pipe()
                 .sadd(&nodes, redis.node().to_string())
                 .ignore()
@@ -379,7 +384,6 @@ impl Hearer for Everywhere {
                 Ok(_) => {}
                 Err(error) => return error,
             }
-            tokio::time::sleep(RENEW_EVERY).await;
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Batch {
 /// Somebody came or went.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Move {
+    /// All that was said before is void: whoever is there is named anew.
+    Anew,
     There(AgentId, Connection),
     Left(AgentId, ConnectionId),
 }
