@@ -95,7 +95,7 @@ pub(crate) async fn hear_of_runs(
     leading: Leading,
     stop: CancellationToken,
 ) {
-    let mut looks = 0;
+    let mut looks = 0_u32;
     let mut look = tokio::time::interval(LOOK_OUT_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -109,8 +109,8 @@ pub(crate) async fn hear_of_runs(
                 runs.turn(&runs_turned).await.and(runs.hear_of(&commands).await)
             }
             _ = look.tick() => {
-                looks += 1;
-                if !leading.now() || (redis.is_up() && looks % LOOKS_WITH_REDIS != 0) {
+                looks = looks.wrapping_add(1);
+                if !leading.now() || (redis.is_up() && !looks.is_multiple_of(LOOKS_WITH_REDIS)) {
                     continue;
                 }
                 runs.correct().await

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use futures_util::future::select_all;
+use futures_util::stream::FuturesUnordered;
 use muster_kernel::NodeId;
 use muster_kernel::events::{Channel, KEPT_AFTER_CLOSING};
 use parking_lot::Mutex;
@@ -178,7 +178,9 @@ impl Redis {
             }
             if waiting_since.elapsed() >= LOST_TICK {
                 waiting_since = Instant::now();
-                self.hearers().iter().for_each(|hearer| hearer.lost());
+                for hearer in self.hearers() {
+                    hearer.lost();
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(TRY_AGAIN) => {}
@@ -193,7 +195,9 @@ impl Redis {
         *self.0.connection.lock() = None;
         if self.0.state.send_replace(false) {
             *self.0.outbox.lock() = Outbox::default();
-            self.hearers().iter().for_each(|hearer| hearer.down());
+            for hearer in self.hearers() {
+                hearer.down();
+            }
         }
     }
 
@@ -246,14 +250,17 @@ impl Redis {
         *self.0.connection.lock() = Some(connection.clone());
         self.0.state.send_replace(true);
         let hearers = self.hearers();
-        hearers.iter().for_each(|hearer| hearer.up());
+        for hearer in &hearers {
+            hearer.up();
+        }
         let heard = Mutex::new(Instant::now());
-        let works = hearers.iter().map(|hearer| hearer.work(connection.clone()));
+        let mut works: FuturesUnordered<_> =
+            hearers.iter().map(|hearer| hearer.work(connection.clone())).collect();
         tokio::select! {
             error = self.speak(connection.clone()) => error,
             error = self.listen(connection.clone(), news, &heard) => error,
             error = self.beat(&heard) => error,
-            (error, ..) = select_all(works) => error,
+            Some(error) = works.next() => error,
         }
     }
 

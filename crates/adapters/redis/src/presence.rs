@@ -111,7 +111,9 @@ impl Replica {
 
     fn forget_all_of(&mut self, node: NodeId) {
         let agents = self.nodes.get_mut(&node).map(|it| std::mem::take(&mut it.agents));
-        agents.into_iter().flatten().for_each(|(id, _)| self.place_anew(id));
+        for (id, _) in agents.into_iter().flatten() {
+            self.place_anew(id);
+        }
     }
 
     fn place_anew(&mut self, id: AgentId) {
@@ -134,7 +136,9 @@ impl Replica {
             .collect();
         for node in silent {
             let gone = self.nodes.remove(&node).map(|neighbour| neighbour.agents);
-            gone.into_iter().flatten().for_each(|(id, _)| self.place_anew(id));
+            for (id, _) in gone.into_iter().flatten() {
+                self.place_anew(id);
+            }
         }
     }
 }
@@ -357,7 +361,9 @@ impl Hearer for Everywhere {
             .filter_map(|id| Some((*id, loaded.find(*id)?.1.connection_id)))
             .collect();
         *self.0.replica.lock() = loaded;
-        later.into_iter().for_each(|(id, by)| self.0.presence.replaced(id, by));
+        for (id, by) in later {
+            self.0.presence.replaced(id, by);
+        }
         Ok(())
     }
 

@@ -24,9 +24,8 @@ impl RedisTickets {
         Self { redis: redis.clone(), local }
     }
 
-    fn key(&self, ticket: TokenHash) -> String {
-        let hex: String = ticket.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.redis.name(&format!("ticket:{hex}"))
+    fn key(&self, ticket: TokenHash) -> Vec<u8> {
+        [self.redis.name("ticket:").as_bytes(), ticket.as_bytes()].concat()
     }
 }
 

@@ -155,7 +155,9 @@ impl Log {
         let mut entries = self.entries.lock();
         entries.resets += u64::from(!entries.epoch.is_empty());
         entries.restart(epoch.into(), first);
-        events.into_iter().for_each(|event| entries.push(event));
+        for event in events {
+            entries.push(event);
+        }
         drop(entries);
         self.changed();
     }

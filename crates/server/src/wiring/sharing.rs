@@ -59,9 +59,9 @@ impl Sharing {
         };
         let node = NodeId::new(&*base.clock, &*base.entropy);
         // Nodes that hold the same key are one installation.
-        let installation: String =
-            base.master.derive("redis", &[]).iter().take(8).map(hex).collect();
-        let redis = Redis::new(url, &installation, node).context("REDIS_URL")?;
+        let key = base.master.derive("redis", &[]);
+        let installation = key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let redis = Redis::new(url, &format!("{installation:016x}"), node).context("REDIS_URL")?;
         tracing::info!(node.id = %node, "this is one of several nodes");
         Ok(Self {
             bus: Arc::new(RedisEvents::new(&redis)),
@@ -106,10 +106,6 @@ impl Sharing {
         let lookout = Lookout::new(commands, Arc::new(connections.clone()));
         Some(Nodes { redis, relay, candidate, lookout })
     }
-}
-
-fn hex(byte: &u8) -> String {
-    format!("{byte:02x}")
 }
 
 /// What tells the events of this process from those of any other.
