@@ -2,6 +2,7 @@
 //!
 //! - [`Server`] is `muster serve` in a folder of its own; it can be killed and started again
 //! - [`Agent`] is `muster-agent run`, likewise
+//! - [`Nodes`] are several servers that are one, with a [`RedisServer`] of their own
 //! - [`Api`] is a client of the HTTP API, signed in as the admin
 //! - [`Fleet`] is many agents in one process, with the journals that agents keep
 //! - [`EventSource`] is a client of event streams
@@ -18,6 +19,7 @@ mod api;
 mod databases;
 mod events;
 mod fleet;
+mod nodes;
 mod process;
 pub mod provider;
 mod raw_agent;
@@ -26,6 +28,7 @@ pub use api::Api;
 pub use databases::fresh_postgres;
 pub use events::{EventSource, ServerEvent};
 pub use fleet::{Behaviour, Fleet, Record};
+pub use nodes::{Nodes, RedisServer};
 pub use process::{Agent, PASSWORD, Server, program, trusting};
 pub use raw_agent::{Enrolled, RawAgent, now};
 

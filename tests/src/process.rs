@@ -37,7 +37,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -51,12 +51,12 @@ pub fn trusting(builder: ClientBuilder, pem: &[u8]) -> ClientBuilder {
 
 /// A child whose log is kept, and which ends with the test.
 #[derive(Debug)]
-struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
-    fn start(command: &mut Command, log: &Path) -> Self {
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).unwrap();
         let child = command
             .stdin(Stdio::null())
@@ -71,8 +71,12 @@ impl Process {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
-    fn signal_and_wait(&mut self, signal: Signal) -> std::process::ExitStatus {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("the program still runs");
+    }
+
+    pub(crate) fn signal_and_wait(&mut self, signal: Signal) -> std::process::ExitStatus {
+        self.signal(signal);
         self.child.wait().unwrap()
     }
 

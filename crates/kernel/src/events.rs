@@ -3,12 +3,16 @@
 //! Events are news, not the truth: that is in the database. Each channel keeps its latest events
 //! for a while, so that a listener who was cut off goes on where it was, or is told that it can't.
 
+mod log;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::{CustomerId, RunId};
+
+pub use log::{KEPT_BYTES, Log, LogListener, Logs};
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

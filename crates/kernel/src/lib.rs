@@ -8,6 +8,7 @@
 //! - [`limits`]: how much a principal may ask for
 //! - [`DangerPolicy`]: what it takes to run something dangerous
 //! - [`events`]: what happens, told to whoever listens now
+//! - [`leadership`]: work that one of several nodes does for all
 //! - [`page`]: keyset pages with an opaque cursor
 //! - [`secret`]: opaque tokens, shown once and kept as a hash
 //! - [`tags`]: words that people sort things by
@@ -24,6 +25,7 @@ mod danger;
 pub mod entropy;
 pub mod events;
 pub mod ids;
+pub mod leadership;
 pub mod limits;
 pub mod page;
 pub mod problem;

@@ -1,13 +1,17 @@
 //! A clock that stands still, randomness that repeats and a vault that hides nothing, for tests.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
 use parking_lot::Mutex;
 
 use crate::events::{Channel, Event, EventBus, From as Since, Heard, Listener};
+use crate::leadership::{Leaderships, Lease};
+use crate::limits::{Allowance, Kind, RateLimiter};
 use crate::{
-    Act, Author, Clock, Entropy, Permit, Principal, Role, Sealed, Secret, SessionId, StorageError,
-    TenantScope, Timestamp, UserId, Vault,
+    Act, Author, Clock, Entropy, NodeId, Permit, Principal, Role, Sealed, Secret, SessionId,
+    StorageError, TenantScope, Timestamp, UserId, Vault,
 };
 
 /// A clock that moves only when told to.
@@ -126,5 +130,95 @@ impl EventBus for SilentBus {
 impl Listener for SilentBus {
     async fn next(&mut self) -> Heard {
         Heard::Over
+    }
+}
+
+/// Leases in memory.
+#[derive(Debug, Default)]
+pub struct FakeLeaderships(Mutex<HashMap<String, Lease>>);
+
+#[async_trait]
+impl Leaderships for FakeLeaderships {
+    async fn lease(&self, name: &str) -> Result<Option<Lease>, StorageError> {
+        Ok(self.0.lock().get(name).copied())
+    }
+
+    async fn take(
+        &self,
+        name: &str,
+        seen: Option<Lease>,
+        next: Option<Lease>,
+    ) -> Result<bool, StorageError> {
+        let mut leases = self.0.lock();
+        let same = leases.get(name).copied() == seen;
+        if same {
+            match next {
+                Some(next) => drop(leases.insert(name.to_owned(), next)),
+                None => drop(leases.remove(name)),
+            }
+        }
+        Ok(same)
+    }
+}
+
+/// The contract of [`Leaderships`].
+///
+/// # Panics
+/// When it is broken.
+#[expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+pub async fn leaderships_contract(leaderships: &dyn Leaderships) {
+    let clock = FakeClock::default();
+    let [one, other] = [1, 2].map(|seed| {
+        let node = NodeId::new(&clock, &SeededEntropy::new(seed));
+        Lease { node, until: clock.now() }
+    });
+    let renewed = Lease { until: clock.now() + TimeDelta::microseconds(1), ..one };
+    let take = async |seen, next| leaderships.take("a", seen, next).await.unwrap();
+    assert_eq!(leaderships.lease("a").await.unwrap(), None);
+    assert!(take(None, Some(one)).await);
+    assert!(!take(None, Some(other)).await, "somebody was faster");
+    assert_eq!(leaderships.lease("a").await.unwrap(), Some(one));
+    assert_eq!(leaderships.lease("b").await.unwrap(), None, "each name has its own");
+    assert!(take(Some(one), Some(renewed)).await);
+    assert!(!take(Some(one), Some(other)).await, "it was renewed");
+    assert!(take(Some(renewed), Some(other)).await);
+    assert!(!take(Some(renewed), None).await, "it is another's");
+    assert!(take(Some(other), None).await);
+    assert!(!take(Some(other), Some(one)).await, "it was given up");
+    assert_eq!(leaderships.lease("a").await.unwrap(), None);
+}
+
+/// The contract of [`RateLimiter`], for one that counts nobody's requests yet.
+///
+/// # Panics
+/// When it is broken.
+pub async fn limiter_contract(limiter: &dyn RateLimiter) {
+    for taken in 1..=60 {
+        let allowance = limiter.count("ann", Kind::General, 60).await;
+        assert_eq!(allowance.limit, 60);
+        assert_eq!(allowance.retry_after, None, "a minute's worth may come at once");
+        // What came back while the test ran counts as well.
+        assert!((60 - taken..=62 - taken).contains(&allowance.remaining), "{allowance:?}");
+        assert!(allowance.reset <= taken, "{allowance:?}");
+    }
+    while limiter.count("ann", Kind::General, 60).await.retry_after.is_none() {}
+    let refused = limiter.count("ann", Kind::General, 60).await;
+    assert_eq!(refused, Allowance { limit: 60, remaining: 0, reset: 60, retry_after: Some(1) });
+    assert_eq!(limiter.count("bob", Kind::General, 60).await.retry_after, None);
+    for _ in 0..2 {
+        assert_eq!(limiter.count("ann", Kind::Auth, 2).await.retry_after, None);
+    }
+    assert_eq!(limiter.count("ann", Kind::Auth, 2).await.retry_after, Some(30));
+    let never = limiter.count("ann", Kind::General, 0).await;
+    assert_eq!(never, Allowance { limit: 0, remaining: 0, reset: 60, retry_after: Some(60) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_fake_keeps_the_contract_of_leaderships() {
+        leaderships_contract(&FakeLeaderships::default()).await;
     }
 }

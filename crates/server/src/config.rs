@@ -13,6 +13,7 @@ use muster_crypto::MasterKey;
 use muster_http::Web;
 use muster_identity::Password;
 use muster_kernel::Secret;
+use muster_redis::RedisUrl;
 use muster_sea_orm::DatabaseUrl;
 use serde::Deserialize;
 
@@ -65,6 +66,10 @@ pub(crate) struct Settings {
     /// PostgreSQL]. One connection more writes.
     #[arg(long, env = "MUSTER_DATABASE_CONNECTIONS")]
     pub(crate) database_connections: Option<u32>,
+    /// `redis://USER:PASSWORD@HOST` or `rediss://…`, by which several servers on one PostgreSQL
+    /// are one [default: none, this server is the only one].
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    pub(crate) redis_url: Option<Hidden>,
     /// 32 random bytes in base64 [default: generated, kept in the data folder].
     #[arg(long, env = "MUSTER_SECRET_KEY", hide_env_values = true)]
     pub(crate) secret_key: Option<Hidden>,
@@ -142,6 +147,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) database: DatabaseUrl,
     pub(crate) database_connections: Option<u32>,
+    /// Where there is one, this is one of several nodes.
+    pub(crate) redis: Option<RedisUrl>,
     pub(crate) secret_key: Option<MasterKey>,
     pub(crate) admin_password: Option<Password>,
     pub(crate) limits: Limits,
@@ -184,6 +191,14 @@ impl Config {
         if settings.database_connections.is_some_and(|number| !(1..=100).contains(&number)) {
             bail!("MUSTER_DATABASE_CONNECTIONS: 1 to 100 are expected");
         }
+        let redis = settings.redis_url.map(|url| url.0.expose().parse::<RedisUrl>()).transpose();
+        let redis = redis.context("REDIS_URL")?;
+        if redis.is_some() && matches!(database, DatabaseUrl::Sqlite(_)) {
+            bail!(
+                "REDIS_URL: several servers share one PostgreSQL; set DATABASE_URL to it, or leave \
+                 REDIS_URL out"
+            );
+        }
         let secret_key =
             settings.secret_key.map(|key| MasterKey::parse(key.0.expose())).transpose();
         let admin_password =
@@ -206,6 +221,7 @@ impl Config {
             data_dir,
             database,
             database_connections: settings.database_connections,
+            redis,
             secret_key: secret_key.context("MUSTER_SECRET_KEY")?,
             admin_password: admin_password.context("MUSTER_ADMIN_PASSWORD")?,
             limits,
@@ -296,6 +312,7 @@ impl Settings {
             data_dir: self.data_dir.or(file.data_dir),
             database_url: self.database_url.or(file.database_url),
             database_connections: self.database_connections.or(file.database_connections),
+            redis_url: self.redis_url.or(file.redis_url),
             secret_key: self.secret_key.or(file.secret_key),
             admin_password: self.admin_password.or(file.admin_password),
             default_timeout: self.default_timeout.or(file.default_timeout),
@@ -328,7 +345,9 @@ mod tests {
     #[test]
     fn what_can_not_be_used_stops_the_start_by_name() {
         type Change = fn(&mut Settings);
-        let cases: [(&str, Change); 15] = [
+        let cases: [(&str, Change); 17] = [
+            ("REDIS_URL", |s| s.redis_url = Some("redis://h".to_owned().into())),
+            ("REDIS_URL", |s| s.redis_url = Some("http://h".to_owned().into())),
             ("MUSTER_TRUSTED_PROXIES", |s| s.trusted_proxies = Some(vec!["proxy".into()])),
             ("MUSTER_CORS_ORIGINS", |s| {
                 s.cors_origins = Some(vec!["https://*.example.org".into()]);
@@ -415,10 +434,11 @@ mod tests {
             secret_key: Some(key.to_string().into()),
             admin_password: Some("correct horse".to_owned().into()),
             database_url: Some("postgres://muster:stapled@db/muster".to_owned().into()),
+            redis_url: Some("redis://:folded@redis".to_owned().into()),
             ..Settings::default()
         };
         let printed = format!("{settings:?} {:?}", Config::check(settings.clone()).unwrap());
         assert!(!printed.contains(&**key) && !printed.contains("correct horse"), "{printed}");
-        assert!(!printed.contains("stapled"), "{printed}");
+        assert!(!printed.contains("stapled") && !printed.contains("folded"), "{printed}");
     }
 }

@@ -13,9 +13,12 @@ use muster_commands::{Compression, Retention, Sweep};
 use muster_customers::ApiKeys;
 use muster_http::AppState;
 use muster_kernel::Clock;
+use muster_kernel::leadership::LOOK_EVERY;
 use muster_sea_orm::Database;
 use muster_settings::{Key, Settings};
 use tokio_util::sync::CancellationToken;
+
+use crate::leading::Leading;
 
 /// How often commands are ended that no agent will end.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -33,9 +36,9 @@ const CLEAN_EVERY: Duration = Duration::from_mins(10);
 const REQUESTS_ARE_KNOWN_FOR: TimeDelta = TimeDelta::days(7);
 
 /// Ends commands that no agent will end, until `stop`.
-pub(crate) async fn sweep(sweep: Sweep, stop: CancellationToken) {
+pub(crate) async fn sweep(sweep: Sweep, leading: Leading, stop: CancellationToken) {
     while pause(SWEEP_EVERY, &stop).await {
-        loop {
+        while leading.now() {
             match sweep.run().await {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -49,9 +52,14 @@ pub(crate) async fn sweep(sweep: Sweep, stop: CancellationToken) {
 }
 
 /// Drives the runs that go on, until `stop`.
-pub(crate) async fn drive(runs: Runs, stop: CancellationToken) {
+pub(crate) async fn drive(runs: Runs, leading: Leading, stop: CancellationToken) {
     let mut taken_up = false;
     while !stop.is_cancelled() {
+        if !leading.now() {
+            taken_up = false;
+            pause(LOOK_EVERY, &stop).await;
+            continue;
+        }
         if !taken_up {
             taken_up = runs
                 .take_up()
@@ -87,10 +95,15 @@ pub(crate) async fn tell(runs: Runs, stop: CancellationToken) {
 pub(crate) async fn run_schedules(
     scheduler: Scheduler,
     clock: Arc<dyn Clock>,
+    leading: Leading,
     stop: CancellationToken,
 ) {
     let mut rest = Duration::ZERO;
     while pause(rest, &stop).await {
+        if !leading.now() {
+            rest = LOOK_EVERY;
+            continue;
+        }
         rest = match scheduler.tick().await {
             Ok(next) => (next - clock.now()).to_std().unwrap_or_default(),
             Err(error) => {
@@ -147,8 +160,11 @@ pub(crate) struct Housekeeping {
 
 impl Housekeeping {
     /// Looks again and again, until `stop`.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, leading: Leading, stop: CancellationToken) {
         while pause(CLEAN_EVERY, &stop).await {
+            if !leading.now() {
+                continue;
+            }
             if let Some(keep) = self.keep(Key::AuditRetentionDays) {
                 told("old audit entries", self.state.audit.prune(keep).await);
             }
@@ -200,7 +216,7 @@ pub(crate) async fn pause(time: Duration, stop: &CancellationToken) -> bool {
     }
 }
 
-fn log(error: &dyn std::error::Error, message: &str) {
+pub(crate) fn log(error: &dyn std::error::Error, message: &str) {
     let cause = error.source().map(ToString::to_string);
     tracing::error!(error.cause = cause, "{message}");
 }

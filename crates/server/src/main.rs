@@ -5,6 +5,7 @@ mod backup;
 mod config;
 mod descriptors;
 mod jobs;
+mod leading;
 mod logging;
 mod policy;
 mod polls;

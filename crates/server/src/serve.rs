@@ -8,17 +8,20 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpServer};
 use anyhow::{Context, bail};
-use muster_http::RequestSpan;
+use muster_agent_socket::Connections;
+use muster_http::{AppState, RequestSpan};
 use tokio::net::TcpSocket;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
 
 use crate::config::Config;
 use crate::descriptors;
 use crate::jobs;
+use crate::leading::{self, Leading};
 use crate::logging;
 use crate::tls::Tls;
-use crate::wiring::{Wired, wire};
+use crate::wiring::{Nodes, Wired, wire};
 
 /// How long requests under way may take to end.
 const DRAIN_SECONDS: u64 = 20;
@@ -77,6 +80,7 @@ pub(crate) async fn run(
         compression,
         scheduler,
         database,
+        nodes,
         stop,
         ..
     } = wired;
@@ -113,15 +117,19 @@ pub(crate) async fn run(
     }
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(jobs::sweep(sweep, stop.clone()));
-    tasks.spawn(jobs::drive(state.runs.clone(), stop.clone()));
+    let leading = match nodes {
+        Some(nodes) => join(&mut tasks, nodes, &state, &connections, &stop),
+        None => Leading::alone(),
+    };
+    tasks.spawn(jobs::sweep(sweep, leading.clone(), stop.clone()));
+    tasks.spawn(jobs::drive(state.runs.clone(), leading.clone(), stop.clone()));
     tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
-    tasks.spawn(jobs::run_schedules(scheduler, state.clock.clone(), stop.clone()));
+    tasks.spawn(jobs::run_schedules(scheduler, state.clock.clone(), leading.clone(), stop.clone()));
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
     tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
     tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));
     let housekeeping = jobs::Housekeeping { state, retention, history, compression, database };
-    tasks.spawn(housekeeping.run(stop.clone()));
+    tasks.spawn(housekeeping.run(leading, stop.clone()));
     if let Some(tls) = tls {
         tasks.spawn(tls.follow(stop.clone()));
     }
@@ -138,6 +146,24 @@ pub(crate) async fn run(
     stop.cancel();
     connections.close_all();
     outcome.and(drain(handle, serving, tasks).await)
+}
+
+/// Does what one of several nodes has to do beside.
+fn join(
+    tasks: &mut JoinSet<()>,
+    nodes: Nodes,
+    state: &AppState,
+    connections: &Connections,
+    stop: &CancellationToken,
+) -> Leading {
+    let Nodes { redis, relay, candidate, lookout } = nodes;
+    let (leading, runs) = (Leading::one_of_several(), &state.runs);
+    tasks.spawn(redis.clone().run(stop.clone()));
+    tasks.spawn(leading::stand(candidate, leading.clone(), runs.clone(), stop.clone()));
+    let heard = leading::hear_of_runs(relay, redis, runs.clone(), leading.clone(), stop.clone());
+    tasks.spawn(heard);
+    tasks.spawn(leading::look_out(lookout, connections.clone(), stop.clone()));
+    leading
 }
 
 /// What it means that a job ended before it was told to.

@@ -1,6 +1,7 @@
 //! Which adapter stands behind which port.
 
 mod planning;
+mod sharing;
 mod work;
 
 use std::sync::Arc;
@@ -19,9 +20,9 @@ use muster_crypto::{
 };
 use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_http::{AppState, client_address};
-use muster_identity::{Identity, IdentityPorts};
+use muster_identity::{Identity, IdentityPorts, TicketStore};
 use muster_kernel::{Clock, Entropy, Secret};
-use muster_local_bus::{LocalLimiter, LocalTickets};
+use muster_local_bus::LocalTickets;
 use muster_protocol::Signed;
 use muster_sea_orm::{
     Database, SeaAgents, SeaApiKeys, SeaAudit, SeaCustomers, SeaEnrollmentTokens, SeaIdentity,
@@ -31,6 +32,8 @@ use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
 
 use self::planning::Planning;
+pub(crate) use self::sharing::Nodes;
+use self::sharing::Sharing;
 use self::work::Work;
 use crate::absentees::KnownAbsentees;
 use crate::config::Config;
@@ -55,6 +58,8 @@ pub(crate) struct Wired {
     pub(crate) compression: Compression,
     pub(crate) scheduler: Scheduler,
     pub(crate) database: Database,
+    /// What it takes to be one of several nodes, if this is one.
+    pub(crate) nodes: Option<Nodes>,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
     /// The first admin's password, when this is the first start.
@@ -71,13 +76,15 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let Base { master, database, clock, entropy, .. } = &base;
     let settings = Arc::new(settings(&base));
     settings.reload().await?;
-    let identity = Arc::new(identity(&base, &settings, &config.web.public_url));
+    let sharing = Sharing::new(&base, config)?;
+    let tickets = sharing.tickets.clone();
+    let identity = Arc::new(identity(&base, &settings, &config.web.public_url, tickets));
     let first_password = identity.ensure_first_admin(config.admin_password.clone()).await?;
 
     let keys = Arc::new(Keys::new(master.clone()));
     let output_limit = usize::try_from(config.output_limit).unwrap_or(usize::MAX);
-    let work = Work::new(&base, config.limits, output_limit, config.local_execution);
-    let presence = Arc::new(work.connections.clone());
+    let work = Work::new(&base, &sharing, config.limits, output_limit, config.local_execution);
+    let presence = work.presence.clone();
     let stop = CancellationToken::new();
     let api_keys = Arc::new(api_keys(&base, work.customers.clone(), keys.clone()));
     let absentees = Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone()));
@@ -85,6 +92,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let planning = Planning::new(&base, &work, absentees, config.limits);
     let log = Arc::new(SeaAudit::new(database.clone()));
     let socket = agent_socket(&base, &work, config);
+    let limiter = sharing.limiter.clone();
+    let nodes = sharing.nodes(&base, work.ledger.clone(), &work.connections);
     let Work { agents, customers, connections, .. } = work;
     let state = AppState {
         identity,
@@ -106,7 +115,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         saved_commands: work.saved_commands,
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
-        limiter: Arc::new(LocalLimiter::default()),
+        limiter,
         database: Arc::new(Probe::new(database.clone())),
         web: config.web.clone(),
         output_limit,
@@ -127,6 +136,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         history: planning.history,
         scheduler: planning.ticker,
         database,
+        nodes,
         stop,
         first_password,
     })
@@ -180,7 +190,8 @@ pub(crate) async fn recovery(config: &Config) -> anyhow::Result<Identity> {
     let base = ours(config).await?;
     let settings = Arc::new(settings(&base));
     settings.reload().await?;
-    Ok(identity(&base, &settings, &config.web.public_url))
+    let tickets = Arc::new(LocalTickets::default());
+    Ok(identity(&base, &settings, &config.web.public_url, tickets))
 }
 
 /// The database, for changes of its schema.
@@ -227,7 +238,12 @@ fn settings(base: &Base) -> Settings {
     Settings::new(repository, base.vault.clone(), base.clock.clone())
 }
 
-fn identity(base: &Base, settings: &Arc<Settings>, public_url: &str) -> Identity {
+fn identity(
+    base: &Base,
+    settings: &Arc<Settings>,
+    public_url: &str,
+    tickets: Arc<dyn TicketStore>,
+) -> Identity {
     let repository = Arc::new(SeaIdentity::new(base.database.clone()));
     Identity::new(IdentityPorts {
         users: repository.clone(),
@@ -237,7 +253,7 @@ fn identity(base: &Base, settings: &Arc<Settings>, public_url: &str) -> Identity
         codes: Arc::new(Totps),
         vault: base.vault.clone(),
         access_tokens: Arc::new(JwtTokens::new(&base.master)),
-        tickets: Arc::new(LocalTickets::default()),
+        tickets,
         policy: Arc::new(SettingsPolicy::new(settings.clone())),
         sign_on: Arc::new(SettingsSignOn::new(settings.clone(), public_url, base.clock.clone())),
         clock: base.clock.clone(),

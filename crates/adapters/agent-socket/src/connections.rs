@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use dashmap::DashMap;
-use muster_agents::{AgentRepository, Connection, Metrics, Presence, RefreshError};
+use muster_agents::{AgentRepository, Connection, Metrics, Presence, PresenceWatch, RefreshError};
 use muster_commands::{Command, Courier};
 use muster_kernel::{AgentId, Clock, CommandId, ConnectionId, Entropy, StorageError, Timestamp};
 use muster_protocol::MAX_UNFINISHED_COMMANDS;
@@ -81,8 +81,18 @@ impl Link {
         }
     }
 
-    pub(crate) fn set_metrics(&self, metrics: Metrics) {
+    fn set_metrics(&self, metrics: Metrics) {
         *self.metrics.lock() = Some(metrics);
+    }
+
+    fn describe(&self) -> Connection {
+        Connection {
+            connection_id: self.connection_id,
+            connected_at: self.connected_at,
+            peer_address: self.peer_address.clone(),
+            last_frame_at: *self.last_frame_at.lock(),
+            metrics: *self.metrics.lock(),
+        }
     }
 
     pub(crate) fn set_unfinished(&self, count: usize) {
@@ -107,6 +117,8 @@ impl Link {
 pub struct Connections {
     links: Arc<DashMap<AgentId, Arc<Link>>>,
     seen: Arc<Mutex<Vec<AgentId>>>,
+    /// Whoever has to know who comes and goes.
+    watch: Option<Arc<dyn PresenceWatch>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -114,11 +126,23 @@ pub struct Connections {
 impl Connections {
     /// With nobody connected.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { links: Arc::default(), seen: Arc::default(), clock, entropy }
+        Self { links: Arc::default(), seen: Arc::default(), watch: None, clock, entropy }
+    }
+
+    /// The same, and `watch` is told who comes and goes.
+    #[must_use]
+    pub fn watched_by(self, watch: Arc<dyn PresenceWatch>) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+
+    /// The agents that are connected here.
+    pub fn agents(&self) -> Vec<AgentId> {
+        self.links.iter().map(|link| *link.key()).collect()
     }
 
     /// Enters a connection; an earlier one of the same agent is ended.
     pub(crate) fn enter(&self, id: AgentId, link: Arc<Link>) {
+        self.is_there(id, &link);
         if let Some(earlier) = self.links.insert(id, link) {
             earlier.instruct(Instruct::Close(CloseReason::Replaced));
         }
@@ -126,7 +150,30 @@ impl Connections {
 
     /// Takes a connection out, unless a later one has taken its place; says whether it was there.
     pub(crate) fn leave(&self, id: AgentId, connection_id: ConnectionId) -> bool {
-        self.links.remove_if(&id, |_, link| link.connection_id == connection_id).is_some()
+        let left = self.links.remove_if(&id, |_, link| link.connection_id == connection_id);
+        let was_there = left.is_some();
+        self.left(left.map(|(id, link)| (id, link.connection_id)));
+        was_there
+    }
+
+    fn is_there(&self, id: AgentId, link: &Link) {
+        if let Some(watch) = &self.watch {
+            watch.is_there(id, link.describe());
+        }
+    }
+
+    fn left(&self, left: impl IntoIterator<Item = (AgentId, ConnectionId)>) {
+        if let Some(watch) = &self.watch {
+            for (id, connection_id) in left {
+                watch.left(id, connection_id);
+            }
+        }
+    }
+
+    /// Notes the load of an agent's machine.
+    pub(crate) fn measured(&self, id: AgentId, link: &Link, metrics: Metrics) {
+        link.set_metrics(metrics);
+        self.is_there(id, link);
     }
 
     /// Notes that a frame came.
@@ -162,7 +209,15 @@ impl Connections {
 
     fn forget_silent(&self) {
         let now = self.clock.now();
-        self.links.retain(|_, link| !link.is_silent(now));
+        let mut silent = Vec::new();
+        self.links.retain(|id, link| {
+            let stays = !link.is_silent(now);
+            if !stays {
+                silent.push((*id, link.connection_id));
+            }
+            stays
+        });
+        self.left(silent);
     }
 
     /// Ends all connections: the server is shutting down.
@@ -176,13 +231,7 @@ impl Connections {
 #[async_trait]
 impl Presence for Connections {
     fn connection(&self, id: AgentId) -> Option<Connection> {
-        self.links.get(&id).map(|link| Connection {
-            connection_id: link.connection_id,
-            connected_at: link.connected_at,
-            peer_address: link.peer_address.clone(),
-            last_frame_at: *link.last_frame_at.lock(),
-            metrics: *link.metrics.lock(),
-        })
+        self.links.get(&id).map(|link| link.describe())
     }
 
     fn connected(&self) -> usize {
@@ -190,9 +239,18 @@ impl Presence for Connections {
     }
 
     fn disconnect(&self, id: AgentId) {
-        self.links.remove_if(&id, |_, link| link.instructions.is_none());
+        let polled = self.links.remove_if(&id, |_, link| link.instructions.is_none());
+        self.left(polled.map(|(id, link)| (id, link.connection_id)));
         if let Some(link) = self.links.get(&id) {
             link.instruct(Instruct::Close(CloseReason::Removed));
+        }
+    }
+
+    fn replaced(&self, id: AgentId, by: ConnectionId) {
+        // Taken out here, so that nobody is told that the agent has gone.
+        if let Some((id, link)) = self.links.remove_if(&id, |_, link| link.connection_id < by) {
+            link.instruct(Instruct::Close(CloseReason::Replaced));
+            self.left([(id, link.connection_id)]);
         }
     }
 
@@ -205,6 +263,7 @@ impl Presence for Connections {
             link.set_metrics(metrics);
         }
         self.saw(id, &link);
+        self.is_there(id, &link);
         link.instructions.is_some()
     }
 
@@ -248,6 +307,12 @@ impl Courier for Connections {
             link.instruct(Instruct::Cancel(id));
         }
     }
+
+    fn look(&self, agent_id: AgentId) {
+        if let Some(link) = self.links.get(&agent_id) {
+            link.instruct(Instruct::LookForMore);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -289,6 +354,61 @@ mod tests {
         assert_eq!(connection.connection_id, second.link.connection_id);
         connections.leave(second.id, second.link.connection_id);
         assert_eq!(connections.connected(), 0);
+    }
+
+    #[derive(Debug, Default)]
+    struct Seen(Mutex<Vec<(AgentId, ConnectionId, bool)>>);
+
+    impl PresenceWatch for Seen {
+        fn is_there(&self, id: AgentId, connection: Connection) {
+            self.0.lock().push((id, connection.connection_id, true));
+        }
+
+        fn left(&self, id: AgentId, connection_id: ConnectionId) {
+            self.0.lock().push((id, connection_id, false));
+        }
+    }
+
+    #[test]
+    fn whoever_watches_is_told_of_each_connection_when_it_comes_and_when_it_goes() {
+        let (connections, entropy) = world();
+        let seen = Arc::new(Seen::default());
+        let connections = connections.watched_by(seen.clone());
+        let first = connect(&connections, 1, &entropy);
+        let second = connect(&connections, 1, &entropy);
+        let (one, other) = (first.link.connection_id, second.link.connection_id);
+        connections.leave(first.id, one);
+        connections.leave(second.id, other);
+        let polled = command(2).agent_id;
+        connections.heard(polled, None, None);
+        let third = connections.connection(polled).unwrap().connection_id;
+        connections.disconnect(polled);
+        let expected = [
+            (first.id, one, true),
+            (first.id, other, true),
+            (first.id, other, false),
+            (polled, third, true),
+            (polled, third, false),
+        ];
+        assert_eq!(*seen.0.lock(), expected);
+    }
+
+    #[test]
+    fn a_later_connection_elsewhere_takes_the_place_of_an_earlier_one_here() {
+        let clock = Arc::new(FakeClock::default());
+        let connections = Connections::new(clock.clone(), Arc::new(SeededEntropy::new(4)));
+        let entropy = SeededEntropy::new(3);
+        let earlier = ConnectionId::new(&*clock, &entropy);
+        clock.advance(TimeDelta::milliseconds(1));
+        let mut peer = connect(&connections, 1, &entropy);
+        connections.replaced(peer.id, earlier);
+        assert!(peer.told.try_recv().is_err(), "it is the later one");
+        clock.advance(TimeDelta::milliseconds(1));
+        connections.replaced(peer.id, ConnectionId::new(&*clock, &entropy));
+        let told = peer.told.try_recv();
+        assert!(matches!(told, Ok(Instruct::Close(CloseReason::Replaced))));
+        let left = connections.leave(peer.id, peer.link.connection_id);
+        assert!(!left, "nobody is told that it has gone");
     }
 
     #[test]

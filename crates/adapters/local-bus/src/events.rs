@@ -1,202 +1,39 @@
-//! Events: each channel is a log of its latest ones, which all listeners read at their own pace.
-//! Whoever falls behind the log's oldest event was too slow; nobody ever waits for them.
+//! Events within one process.
 
-use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
-use async_trait::async_trait;
-use muster_kernel::events::{
-    Channel, Event, EventBus, From, Heard, KEPT_AFTER_CLOSING, Listener, Told,
-};
-use parking_lot::Mutex;
-use tokio::sync::watch;
-
-/// How many bytes of events a channel keeps.
-const KEPT_BYTES: usize = 8 * 1024 * 1024;
-/// How many closed channels are kept.
-const KEPT_CLOSED: usize = 16;
-/// What an event costs beside its text, in bytes.
-const OVERHEAD: usize = 160;
+use muster_kernel::events::{Channel, Event, EventBus, From, Listener, Log, Logs};
 
 /// Events within one process.
+#[derive(Debug)]
 pub struct LocalEvents {
     /// Tells the events of this process from those of others, before and after it.
     epoch: Arc<str>,
-    channels: Mutex<HashMap<Channel, Arc<Log>>>,
-}
-
-impl fmt::Debug for LocalEvents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LocalEvents({})", self.channels.lock().len())
-    }
-}
-
-/// The latest events of a channel.
-struct Log {
-    entries: Mutex<Entries>,
-    /// How many events there were, for listeners to wait on.
-    length: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct Entries {
-    kept: VecDeque<Arc<Told>>,
-    bytes: usize,
-    /// The number of the first one that is kept, counted from 0.
-    first: u64,
-    closed_at: Option<Instant>,
-}
-
-impl Entries {
-    fn end(&self) -> u64 {
-        self.first + u64::try_from(self.kept.len()).unwrap_or(0)
-    }
-
-    fn get(&self, number: u64) -> Option<Arc<Told>> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.kept.get(index).cloned()
-    }
-}
-
-impl Log {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { entries: Mutex::default(), length: watch::Sender::new(0) })
-    }
-}
-
-fn cost(told: &Told) -> usize {
-    told.event.data.len() + OVERHEAD
+    logs: Logs,
 }
 
 impl LocalEvents {
     /// With nothing told; `epoch` is another one in each process.
     pub fn new(epoch: impl Into<Arc<str>>) -> Self {
-        Self { epoch: epoch.into(), channels: Mutex::default() }
+        Self { epoch: epoch.into(), logs: Logs::default() }
     }
 
     fn log(&self, channel: Channel) -> Arc<Log> {
-        let mut channels = self.channels.lock();
-        if let Some(log) = channels.get(&channel) {
-            return Arc::clone(log);
-        }
-        tidy(&mut channels);
-        let log = Log::new();
-        channels.insert(channel, Arc::clone(&log));
-        log
-    }
-
-    /// The number of the first event that a listener gets, and whether it missed some.
-    fn start(&self, entries: &Entries, from: From<'_>) -> (u64, bool) {
-        let after = match from {
-            From::Now => return (entries.end(), false),
-            From::Beginning => Some(0),
-            From::After(id) => id
-                .split_once('-')
-                .filter(|(epoch, _)| *epoch == &*self.epoch)
-                .and_then(|(_, number)| number.parse::<u64>().ok())
-                .and_then(|number| number.checked_add(1)),
-        };
-        match after {
-            Some(next) if (entries.first..=entries.end()).contains(&next) => (next, false),
-            _ => (entries.end(), true),
-        }
-    }
-}
-
-/// Lets go of channels that were closed long ago, and of the oldest of too many.
-fn tidy(channels: &mut HashMap<Channel, Arc<Log>>) {
-    let mut closed: Vec<_> = channels
-        .iter()
-        .filter_map(|(channel, log)| Some((log.entries.lock().closed_at?, *channel)))
-        .collect();
-    closed.sort_unstable_by_key(|(at, _)| *at);
-    let too_many = closed.len().saturating_sub(KEPT_CLOSED);
-    for (number, (at, channel)) in closed.into_iter().enumerate() {
-        if number < too_many || at.elapsed() > KEPT_AFTER_CLOSING {
-            channels.remove(&channel);
-        }
+        self.logs.of(channel, || Log::new(Arc::clone(&self.epoch)))
     }
 }
 
 impl EventBus for LocalEvents {
     fn tell(&self, channel: Channel, event: Event) {
-        let log = self.log(channel);
-        let end = {
-            let mut entries = log.entries.lock();
-            let id = format!("{}-{}", self.epoch, entries.end()).into();
-            let told = Arc::new(Told { id, event });
-            entries.bytes += cost(&told);
-            entries.kept.push_back(told);
-            while entries.bytes > KEPT_BYTES {
-                let Some(oldest) = entries.kept.pop_front() else { break };
-                entries.bytes -= cost(&oldest);
-                entries.first += 1;
-            }
-            entries.end()
-        };
-        // Two that tell at once may come here in either order.
-        log.length.send_if_modified(|length| {
-            let longer = end > *length;
-            *length = end.max(*length);
-            longer
-        });
+        self.log(channel).tell(event);
     }
 
     fn close(&self, channel: Channel) {
-        let log = self.log(channel);
-        log.entries.lock().closed_at.get_or_insert_with(Instant::now);
-        // Everybody looks once more.
-        log.length.send_modify(|_| ());
+        self.log(channel).close();
     }
 
     fn listen(&self, channel: Channel, from: From<'_>) -> Box<dyn Listener> {
-        let log = self.log(channel);
-        let length = log.length.subscribe();
-        let (next, missed) = self.start(&log.entries.lock(), from);
-        Box::new(LocalListener { log, length, next, missed })
-    }
-}
-
-struct LocalListener {
-    log: Arc<Log>,
-    length: watch::Receiver<u64>,
-    next: u64,
-    missed: bool,
-}
-
-impl fmt::Debug for LocalListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalListener").field("next", &self.next).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Listener for LocalListener {
-    async fn next(&mut self) -> Heard {
-        if std::mem::take(&mut self.missed) {
-            return Heard::Reset;
-        }
-        loop {
-            self.length.borrow_and_update();
-            {
-                let entries = self.log.entries.lock();
-                if self.next < entries.first {
-                    return Heard::TooSlow;
-                }
-                if let Some(told) = entries.get(self.next) {
-                    self.next += 1;
-                    return Heard::Event(told);
-                }
-                if entries.closed_at.is_some() {
-                    return Heard::Over;
-                }
-            }
-            if self.length.changed().await.is_err() {
-                return Heard::Over;
-            }
-        }
+        Box::new(self.log(channel).listen(from))
     }
 }
 
@@ -205,6 +42,7 @@ mod tests {
     use super::*;
     use muster_kernel::RunId;
     use muster_kernel::events::Topic;
+    use muster_kernel::events::{Heard, KEPT_BYTES, Told};
     use uuid::Uuid;
 
     const RUN: Channel = Channel::Run(RunId::from_uuid(Uuid::nil()));
@@ -268,17 +106,5 @@ mod tests {
         }
         assert!(matches!(slow.next().await, Heard::TooSlow));
         assert!(matches!(bus.listen(RUN, From::Beginning).next().await, Heard::Reset));
-        assert!(bus.log(RUN).entries.lock().bytes <= KEPT_BYTES);
-    }
-
-    #[tokio::test]
-    async fn channels_that_are_over_are_forgotten_when_there_are_many() {
-        let bus = LocalEvents::new("e");
-        for number in 0..100 {
-            let channel = Channel::Run(RunId::from_uuid(Uuid::from_u128(number)));
-            bus.tell(channel, event("x"));
-            bus.close(channel);
-        }
-        assert!(bus.channels.lock().len() <= KEPT_CLOSED + 1);
     }
 }

@@ -142,4 +142,8 @@ mod tests {
         limiter.take("last", Kind::General, 60);
         assert_eq!(limiter.limiter(NonZeroU32::new(60).unwrap()).len(), 1);
     }
+    #[tokio::test]
+    async fn the_limiter_keeps_the_contract() {
+        muster_kernel::testing::limiter_contract(&LocalLimiter::default()).await;
+    }
 }

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::SeaAudit;
     use crate::testing::{
-        CHAIN_KEY, agents, fresh_postgresql, fresh_postgresql_empty, on_each_database,
+        CHAIN_KEY, agents, fresh_postgresql, fresh_postgresql_empty, led, on_each_database,
         on_postgresql, open_database, planned,
     };
 
@@ -209,6 +209,7 @@ mod tests {
     ) {
         agents(&database).await;
         planned(&database).await;
+        led(&database).await;
         let all = database.migrations().await.unwrap();
         assert!(all.iter().all(|(_, applied)| *applied));
         database.undo_migrations(u32::try_from(all.len()).unwrap()).await.unwrap();

@@ -9,15 +9,19 @@ use muster_commands::schedules::{
 use muster_commands::testing::schedules::schedule;
 use muster_customers::testing::{customer, token};
 use muster_customers::{CustomerRepository, EnrollmentToken, EnrollmentTokenRepository};
+use muster_kernel::leadership::{Leaderships, Lease};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
-use muster_kernel::{AgentId, Author, CustomerId, FiringId, TokenHash};
+use muster_kernel::{AgentId, Author, Clock, CustomerId, FiringId, NodeId, TokenHash};
 use muster_migrations::{Migrator, MigratorTrait};
 use sea_orm::DbBackend;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
-use crate::{Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens, SeaSchedules};
+use crate::{
+    Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens, SeaLeaderships,
+    SeaSchedules,
+};
 
 /// The key of the audit log in tests.
 pub(crate) const CHAIN_KEY: ChainKey = ChainKey::new([3; 32]);
@@ -163,6 +167,14 @@ pub(crate) async fn agents(database: &Database) -> [(AgentId, CustomerId); 2] {
     };
     let [one, other] = customers(database).await;
     [enrol(one).await, enrol(other).await]
+}
+
+/// A node that does what one does for all.
+pub(crate) async fn led(database: &Database) {
+    let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(39));
+    let lease = Lease { node: NodeId::new(&clock, &entropy), until: clock.now() };
+    let leaderships = SeaLeaderships::new(database.clone());
+    assert!(leaderships.take("work", None, Some(lease)).await.unwrap());
 }
 
 /// A schedule for all customers, with a history.

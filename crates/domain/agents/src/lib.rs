@@ -21,8 +21,8 @@ pub use agent::{Agent, AgentStatus, Metrics, NetworkInterface, ONLINE_FOR, OsTyp
 pub use enrolment::{Credential, EnrolError, Enrolled, Enrolment, MachineKey};
 pub use ports::{
     Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
-    AgentTokens, Connection, Enrol, EnrolCandidate, Presence, RefreshError, SelectedAgent,
-    StatusCounts,
+    AgentTokens, Connection, Enrol, EnrolCandidate, Presence, PresenceWatch, RefreshError,
+    SelectedAgent, StatusCounts,
 };
 pub use registration::{Field, InvalidRegistration, Registration, RegistrationRequest};
 pub use usecase::{AgentView, Agents, AgentsError};

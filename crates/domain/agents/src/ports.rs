@@ -7,6 +7,7 @@ use muster_kernel::{
     AgentId, Author, ConnectionId, CustomerId, Page, PageRequest, StorageError, Tags, TenantScope,
     Timestamp, TokenHash,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::enrolment::EnrolError;
 use crate::{Agent, AgentStatus, Metrics, OsType, Registration, SystemInfo};
@@ -216,7 +217,7 @@ pub trait Enrol: Send + Sync + std::fmt::Debug {
 }
 
 /// A live connection of an agent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
     /// Which.
     pub connection_id: ConnectionId,
@@ -253,6 +254,10 @@ pub trait Presence: Send + Sync + std::fmt::Debug {
     /// Ends the agent's connection, if it has one.
     fn disconnect(&self, id: AgentId);
 
+    /// Ends the agent's connection if it is older than the connection `by`, which the agent has
+    /// elsewhere.
+    fn replaced(&self, id: AgentId, by: ConnectionId);
+
     /// Notes that the agent said something in a request of its own, with its load and from which
     /// address. One that has no live connection counts as connected until it has said nothing for
     /// a minute; answers whether it has one.
@@ -260,4 +265,14 @@ pub trait Presence: Send + Sync + std::fmt::Debug {
 
     /// Asks the agent for fresh information and returns when it has come and is kept.
     async fn refresh(&self, id: AgentId) -> Result<(), RefreshError>;
+}
+
+/// Wants to know who is connected. It is told at once and has to take it at once: connections wait
+/// for it.
+pub trait PresenceWatch: Send + Sync + std::fmt::Debug {
+    /// The agent has this connection, or there is something new to be said of it.
+    fn is_there(&self, id: AgentId, connection: Connection);
+
+    /// That connection of the agent is no more.
+    fn left(&self, id: AgentId, connection_id: ConnectionId);
 }

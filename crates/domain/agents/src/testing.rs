@@ -296,6 +296,13 @@ impl Presence for FakePresence {
         self.0.lock().remove(&id);
     }
 
+    fn replaced(&self, id: AgentId, by: ConnectionId) {
+        let mut connections = self.0.lock();
+        if connections.get(&id).is_some_and(|connection| connection.connection_id < by) {
+            connections.remove(&id);
+        }
+    }
+
     fn heard(&self, id: AgentId, metrics: Option<Metrics>, _: Option<String>) -> bool {
         let mut connections = self.0.lock();
         let connection = connections.get_mut(&id);

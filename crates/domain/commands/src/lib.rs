@@ -7,7 +7,7 @@
 //!
 //! [`Commands`] is what people do with commands, [`AgentChannel`] what an agent's connection does,
 //! [`Payloads`] what it hands over beside the command, [`Leases`] what agents do that ask in plain
-//! requests, [`Sweep`] what time does, [`Compression`] and [`Retention`] what age does. [`runs`] are
+//! requests, [`Lookout`] what other nodes left to this one, [`Sweep`] what time does, [`Compression`] and [`Retention`] what age does. [`runs`] are
 //! one order to many machines, [`schedules`] come due by themselves, what is kept to be run again is
 //! in the [`library`], and dangerous requests that wait for a second person are [`approvals`].
 //! [`local`] is about the server's own machine, which has no agent.
@@ -24,6 +24,7 @@ mod event;
 mod leases;
 pub mod library;
 pub mod local;
+mod lookout;
 mod payload;
 mod ports;
 mod reconcile;
@@ -46,11 +47,12 @@ pub use compression::Compression;
 pub use event::{Append, Event, INTERRUPTED, Report};
 pub use leases::{LeaseError, Leased, Leases, Said};
 pub use library::ScriptTexts;
+pub use lookout::Lookout;
 pub use payload::{MAX_SCRIPT_BYTES, Payload, PayloadError, Payloads};
 pub use ports::{
     CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention, Courier,
     DangerPolicies, Due, Effect, Entry, Heard, Notice, Once, OutputChunk, OutputCompression,
-    Recorded, Recording, Submitted, Subscription,
+    Recorded, Recording, Submitted, Subscription, Waiting,
 };
 pub use reconcile::{Closing, Progress, Step, reconcile};
 pub use retention::Retention;

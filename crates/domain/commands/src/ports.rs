@@ -156,6 +156,15 @@ pub enum Due {
     AgentRemoved,
 }
 
+/// What an agent is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Waiting {
+    /// That there are commands which nobody had yet.
+    Backlog(AgentId),
+    /// To end a command that it may have.
+    Cancel(AgentId, CommandId),
+}
+
 /// Answers questions about commands.
 #[async_trait]
 pub trait CommandArchive: Send + Sync + std::fmt::Debug {
@@ -194,6 +203,10 @@ pub trait CommandArchive: Send + Sync + std::fmt::Debug {
     /// The agent's oldest commands that were never dispatched, at most `limit`.
     async fn backlog(&self, agent_id: AgentId, limit: usize) -> Result<Vec<Command>, StorageError>;
 
+    /// What waits for these agents: commands that nobody had yet, and ends that were asked for.
+    /// What it costs does not grow with what waits for others.
+    async fn waiting(&self, agents: &[AgentId]) -> Result<Vec<Waiting>, StorageError>;
+
     /// Commands that no agent will end, at most `limit`.
     async fn due(
         &self,
@@ -217,6 +230,9 @@ pub trait Courier: Send + Sync + std::fmt::Debug {
 
     /// Tells the agent, if it is connected, to end a command.
     fn cancel(&self, agent_id: AgentId, id: CommandId);
+
+    /// Has the agent's connection, if there is one, look for commands that nobody had yet.
+    fn look(&self, agent_id: AgentId);
 }
 
 /// Something about a command that is durable.

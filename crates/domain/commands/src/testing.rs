@@ -22,7 +22,7 @@ use crate::{
     Append, Command, CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention,
     Courier, Due, Effect, Entry, Event, Heard, Notice, Once, Outcome, OutputBytes, OutputChunk,
     OutputCompression, OutputStream, Recorded, Recording, Report, Requester, SafetyLevel,
-    ScriptTexts, ShellType, Spec, State, Submitted, Subscription,
+    ScriptTexts, ShellType, Spec, State, Submitted, Subscription, Waiting,
 };
 
 pub mod approvals;
@@ -290,6 +290,22 @@ impl CommandArchive for FakeLedger {
         Ok(rows.commands.values().filter(waiting).take(limit).cloned().collect())
     }
 
+    async fn waiting(&self, agents: &[AgentId]) -> Result<Vec<Waiting>, StorageError> {
+        let rows = self.0.lock();
+        let open = |command: &&Command| {
+            agents.contains(&command.agent_id) && !command.status().is_end() && !command.held
+        };
+        let waiting = |command: &Command| match (command.dispatched_at, command.cancel_requested_at)
+        {
+            (None, _) => Some(Waiting::Backlog(command.agent_id)),
+            (Some(_), Some(_)) => Some(Waiting::Cancel(command.agent_id, command.id)),
+            (Some(_), None) => None,
+        };
+        let waiting: BTreeSet<_> =
+            rows.commands.values().filter(open).filter_map(waiting).collect();
+        Ok(waiting.into_iter().collect())
+    }
+
     async fn due(
         &self,
         now: Timestamp,
@@ -353,6 +369,8 @@ pub struct FakeCourier {
     pub delivered: Mutex<Vec<Arc<Command>>>,
     /// What was cancelled.
     pub cancelled: Mutex<Vec<CommandId>>,
+    /// Whose connections were to look for more.
+    pub looked: Mutex<Vec<AgentId>>,
 }
 
 impl Courier for FakeCourier {
@@ -370,6 +388,10 @@ impl Courier for FakeCourier {
 
     fn cancel(&self, _agent_id: AgentId, id: CommandId) {
         self.cancelled.lock().push(id);
+    }
+
+    fn look(&self, agent_id: AgentId) {
+        self.looked.lock().push(agent_id);
     }
 }
 

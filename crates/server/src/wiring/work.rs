@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use muster_agent_socket::Connections;
+use muster_agents::Presence;
 use muster_commands::approvals::{ApprovalRepository, Approvals, ApprovalsPorts, Desk};
 use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scripts};
 use muster_commands::local::{LocalExecution, LocalPorts, LocalShell};
-use muster_commands::runs::{Boards, Runs, RunsPorts, Workshop};
+use muster_commands::runs::{Runs, RunsPorts, Workshop};
 use muster_commands::{
     AgentChannel, CommandFeed, Commands, CommandsPorts, Compression, Leases, Limits, Payloads,
     Retention, ScriptTexts, Sweep,
 };
+use muster_kernel::Clock;
 use muster_kernel::events::EventBus;
-use muster_kernel::{Clock, Entropy};
-use muster_local_bus::{LocalEvents, LocalFeed};
 use muster_local_shell::Shells;
 use muster_sea_orm::{SeaAgents, SeaApprovals, SeaCommands, SeaCustomers, SeaLibrary, SeaRuns};
 
 use super::Base;
+use super::sharing::{Reach, Sharing};
 use crate::absentees::KnownAbsentees;
 
 /// The use cases that have to do with running things, and what they share with others.
@@ -32,6 +33,8 @@ pub(super) struct Work {
     texts: Arc<dyn ScriptTexts>,
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) connections: Connections,
+    pub(super) presence: Arc<dyn Presence>,
+    pub(super) ledger: Arc<SeaCommands>,
     pub(super) channel: AgentChannel,
     pub(super) payloads: Payloads,
     pub(super) sweep: Sweep,
@@ -42,17 +45,22 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(base: &Base, limits: Limits, output_limit: usize, local: bool) -> Self {
+    pub(super) fn new(
+        base: &Base,
+        sharing: &Sharing,
+        limits: Limits,
+        output_limit: usize,
+        local: bool,
+    ) -> Self {
         let Base { database, vault, clock, entropy, .. } = base;
         let customers = Arc::new(SeaCustomers::new(database.clone()));
         let agents = Arc::new(SeaAgents::new(database.clone()));
         let shelf = Arc::new(SeaLibrary::new(database.clone()));
         let ledger = Arc::new(SeaCommands::new(database.clone()));
-        let bus: Arc<dyn EventBus> = Arc::new(LocalEvents::new(epoch(&**entropy)));
-        let boards = Arc::new(Boards::new(Arc::new(LocalFeed::default()), bus.clone()));
+        let bus = sharing.bus.clone();
+        let boards = Arc::new(sharing.boards());
         let feed: Arc<dyn CommandFeed> = boards.clone();
-        let connections = Connections::new(clock.clone(), entropy.clone());
-        let courier = Arc::new(connections.clone());
+        let Reach { connections, presence, courier } = sharing.reach(base);
         let channel =
             AgentChannel::new(ledger.clone(), ledger.clone(), feed.clone(), clock.clone());
         let approvals = Arc::new(SeaApprovals::new(database.clone()));
@@ -101,6 +109,8 @@ impl Work {
             texts: shelf,
             bus,
             connections,
+            presence,
+            ledger: ledger.clone(),
             leases: Leases::new(
                 channel.clone(),
                 ledger.clone(),
@@ -142,13 +152,6 @@ fn local_execution(
 ) -> LocalExecution {
     let (clock, entropy) = (base.clock.clone(), base.entropy.clone());
     LocalExecution::new(LocalPorts { shell, trail, clock, entropy }, limits)
-}
-
-/// What tells the events of this process from those of any other.
-fn epoch(entropy: &dyn Entropy) -> String {
-    let mut bytes = [0_u8; 8];
-    entropy.fill(&mut bytes);
-    format!("{:016x}", u64::from_be_bytes(bytes))
 }
 
 fn library<I: ItemId>(shelf: &Arc<SeaLibrary>, base: &Base) -> Library<I> {

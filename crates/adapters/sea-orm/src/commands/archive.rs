@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use muster_commands::{
-    Command, CommandArchive, CommandFilter, Due, OutputChunk, OutputStream, Status,
+    Command, CommandArchive, CommandFilter, Due, OutputChunk, OutputStream, Status, Waiting,
 };
 use muster_kernel::{
     AgentId, CommandId, Cursor, Page, PageRequest, StorageError, TenantScope, Timestamp,
@@ -177,6 +177,37 @@ impl CommandArchive for SeaCommands {
             .await
             .map_err(reading)?;
         domain(rows)
+    }
+
+    async fn waiting(&self, agents: &[AgentId]) -> Result<Vec<Waiting>, StorageError> {
+        let nobody_had =
+            Condition::all().add(Column::DispatchedAt.is_null()).add(Column::Held.eq(false));
+        let to_be_ended = Condition::all()
+            .add(Column::DispatchedAt.is_not_null())
+            .add(Column::CancelRequestedAt.is_not_null());
+        let of_these = open().add(Column::AgentId.is_in(agents.iter().map(|id| id.as_uuid())));
+        let new: Vec<Uuid> = Entity::find()
+            .select_only()
+            .column(Column::AgentId)
+            .distinct()
+            .filter(of_these.clone().add(nobody_had))
+            .into_tuple()
+            .all(self.database.reader())
+            .await
+            .map_err(reading)?;
+        let cancelled: Vec<(Uuid, Uuid)> = Entity::find()
+            .select_only()
+            .columns([Column::AgentId, Column::Id])
+            .filter(of_these.add(to_be_ended))
+            .into_tuple()
+            .all(self.database.reader())
+            .await
+            .map_err(reading)?;
+        let new = new.into_iter().map(|agent| Waiting::Backlog(AgentId::from_uuid(agent)));
+        let cancelled = cancelled.into_iter().map(|(agent, id)| {
+            Waiting::Cancel(AgentId::from_uuid(agent), CommandId::from_uuid(id))
+        });
+        Ok(new.chain(cancelled).collect())
     }
 
     async fn due(

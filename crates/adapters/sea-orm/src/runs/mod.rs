@@ -2,12 +2,12 @@
 
 mod entity;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use muster_commands::runs::{Begun, Member, Run, RunChange, RunFilter, RunRepository};
+use muster_commands::runs::{Begun, Member, Run, RunChange, RunFilter, RunRepository, Tally};
 use muster_commands::{Command, Once, Status};
 use muster_kernel::{
     AgentId, Audited, Author, CommandId, Cursor, CustomerId, Deed, Page, PageRequest, RunId,
@@ -163,6 +163,42 @@ impl RunRepository for SeaRuns {
             })
         };
         Ok(rows.into_iter().map(member).collect::<Result<_, DatabaseError>>()?)
+    }
+
+    async fn tallies(&self, ids: &[RunId]) -> Result<BTreeMap<RunId, Tally>, StorageError> {
+        use commands::{Column, Entity};
+        let rows: Vec<(Uuid, String, bool, i64)> = Entity::find()
+            .select_only()
+            .columns([Column::RunId, Column::Status, Column::Held])
+            .column_as(Column::Id.count(), "number")
+            .filter(Column::RunId.is_in(ids.iter().map(|id| id.as_uuid())))
+            .group_by(Column::RunId)
+            .group_by(Column::Status)
+            .group_by(Column::Held)
+            .into_tuple()
+            .all(self.database.reader())
+            .await
+            .map_err(reading)?;
+        let mut tallies = BTreeMap::<_, Tally>::new();
+        for (id, status, held, number) in rows {
+            let status =
+                Status::parse(&status).ok_or_else(|| DatabaseError::bad_row("commands.status"))?;
+            let tally = tallies.entry(RunId::from_uuid(id)).or_default();
+            tally.add(status, held, u32::try_from(number).unwrap_or(u32::MAX));
+        }
+        Ok(tallies)
+    }
+
+    async fn commands(&self, ids: &[CommandId]) -> Result<Vec<Command>, StorageError> {
+        use commands::{Column, Entity};
+        let rows = Entity::find()
+            .filter(Column::Id.is_in(ids.iter().map(|id| id.as_uuid())))
+            .filter(Column::RunId.is_not_null())
+            .order_by_asc(Column::Id)
+            .all(self.database.reader())
+            .await
+            .map_err(reading)?;
+        Ok(rows.into_iter().map(Command::try_from).collect::<Result<_, DatabaseError>>()?)
     }
 
     async fn ended(&self, id: RunId, statuses: &[Status]) -> Result<Vec<Command>, StorageError> {

@@ -35,7 +35,7 @@ impl Runs {
             Begun::Known(known) => {
                 // What the key made may be an approval, of a time when the policy was another.
                 let known = self.ports.repository.find(asker.scope, known).await?;
-                Ok(self.as_it_is(known.ok_or(RunsError::KeyReused)?))
+                Ok(self.as_it_is(known.ok_or(RunsError::KeyReused)?).await?)
             }
             Begun::Conflict => Err(RunsError::KeyReused),
         }
@@ -50,14 +50,17 @@ impl Runs {
     ) -> Result<Begun, StorageError> {
         let id = run.id;
         // Before anybody can report: what is heard of its commands from now on is taken in.
-        let board = self.boards.put(run.clone(), commands.iter().map(member).collect());
+        let members = || commands.iter().map(member).collect();
+        let board = self.boards.are_held().then(|| self.boards.put(run.clone(), members()));
         let begun = self.ports.repository.begin(run, commands.clone(), once, author).await;
         if let Ok(Begun::New) = begun {
-            board.lock().begun = true;
+            if let Some(board) = board {
+                board.lock().begun = true;
+            }
             for command in commands.into_iter().filter(|command| !command.held) {
                 self.ports.courier.deliver(Arc::new(command));
             }
-            self.boards.poke();
+            self.boards.turned(id);
         } else {
             self.boards.remove(id);
         }

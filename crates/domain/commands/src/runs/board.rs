@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use muster_kernel::events::{Channel, Event, EventBus, Topic};
 use muster_kernel::{AgentId, CommandId, RunId};
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::ports::Member;
+use super::ports::{Member, RunRelay};
 use super::run::{Run, Tally};
 use crate::ports::{CommandFeed, Notice, Subscription};
 use crate::{Command, Outcome, Status};
@@ -77,6 +78,18 @@ impl Board {
         *self.tally.of_mut(now.status, now.held) += 1;
         *member = now;
         self.untold = true;
+    }
+
+    /// Which commands are known to be less far than in the database.
+    pub(super) fn behind<'a>(
+        &'a self,
+        members: &'a [Member],
+    ) -> impl Iterator<Item = CommandId> + 'a {
+        let differs = |now: &&Member| {
+            let known = self.index.get(&now.command_id).and_then(|n| self.members.get(*n));
+            known.is_some_and(|known| (known.status, known.held) != (now.status, now.held))
+        };
+        members.iter().filter(differs).map(|member| member.command_id)
     }
 
     /// The first of those that are held back and whose machine passes, at most `limit`.
@@ -167,6 +180,10 @@ pub struct Boards {
     going_on: Mutex<HashMap<RunId, Arc<Mutex<Board>>>>,
     feed: Arc<dyn CommandFeed>,
     bus: Arc<dyn EventBus>,
+    /// The way to the node that holds them, where there are several.
+    relay: Option<Arc<dyn RunRelay>>,
+    /// Whether this node holds them.
+    held: AtomicBool,
     /// Told when a run may have something to do.
     poked: Notify,
 }
@@ -174,7 +191,41 @@ pub struct Boards {
 impl Boards {
     /// Which tells news of single commands through `feed` and of everything through `bus`.
     pub fn new(feed: Arc<dyn CommandFeed>, bus: Arc<dyn EventBus>) -> Self {
-        Self { going_on: Mutex::default(), feed, bus, poked: Notify::new() }
+        let (going_on, poked) = (Mutex::default(), Notify::new());
+        Self { going_on, feed, bus, relay: None, held: AtomicBool::new(true), poked }
+    }
+
+    /// The same on one of several nodes, which holds none before [`Boards::hold`] says so.
+    #[must_use]
+    pub fn on_one_of_several(self, relay: Arc<dyn RunRelay>) -> Self {
+        Self { relay: Some(relay), held: AtomicBool::new(false), ..self }
+    }
+
+    /// From now on this node holds them, or does not any more.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
+        if !held {
+            self.going_on.lock().clear();
+        }
+        self.poke();
+    }
+
+    /// Whether this node holds them.
+    pub(super) fn are_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// The way to the node that holds them, unless that is this one.
+    fn elsewhere(&self) -> Option<&dyn RunRelay> {
+        self.relay.as_deref().filter(|_| !self.are_held())
+    }
+
+    /// Has whoever holds them see to a run that was begun or is to go on otherwise.
+    pub(super) fn turned(&self, id: RunId) {
+        match self.elsewhere() {
+            Some(relay) => relay.turned(id),
+            None => self.poke(),
+        }
     }
 
     pub(super) fn put(&self, run: Run, members: Vec<Member>) -> Arc<Mutex<Board>> {
@@ -225,7 +276,12 @@ impl Boards {
         self.bus.tell(Channel::Everything, Event { name: everywhere, ..event });
     }
 
-    fn tell_command(&self, command: &Command) {
+    /// Tells listeners how far a command is; that of a run is told by the node that holds the
+    /// boards, so that everybody hears each change once and in order.
+    pub(super) fn tell_command(&self, command: &Command) {
+        if let Some(relay) = self.elsewhere().filter(|_| command.run_id.is_some()) {
+            return relay.changed(command.id);
+        }
         let Some((id, board)) = command.run_id.and_then(|id| Some((id, self.get(id)?))) else {
             let event = command_event(command, command.status());
             return self.bus.tell(Channel::Everything, event);
@@ -257,7 +313,7 @@ impl Boards {
             return;
         };
         // What comes when the run is over would open a channel that nobody closes.
-        if self.get(id).is_none() {
+        if self.elsewhere().is_none() && self.get(id).is_none() {
             return;
         }
         let told = bytes.get(..bytes.len().min(TOLD_AT_ONCE)).unwrap_or_default();
@@ -305,61 +361,4 @@ impl CommandFeed for Boards {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Event as Happened;
-    use crate::testing::{command, completed, noon, run};
-
-    /// A board of one pending command, and that command.
-    fn board() -> (Board, Command) {
-        let command = command(1);
-        let member = Member {
-            command_id: command.id,
-            agent_id: command.agent_id,
-            customer_id: command.customer_id,
-            status: Status::Pending,
-            held: false,
-        };
-        (Board::new(run(1, 1), vec![member]), command)
-    }
-
-    fn after(command: &Command, events: &[Happened]) -> Command {
-        let mut command = command.clone();
-        for event in events {
-            command.apply(event);
-        }
-        command
-    }
-
-    #[test]
-    fn each_change_is_news_once_whichever_is_heard_first() {
-        let start = Happened::Started { at: noon(), pid: None };
-        let end = Happened::Finished(completed(noon()));
-        let (mut board, command) = board();
-        let running = after(&command, std::slice::from_ref(&start));
-        let ended = after(&command, &[start, end]);
-        assert_eq!(board.take_in(&ended), [Status::Running, Status::Completed]);
-        assert_eq!(board.take_in(&running), []);
-        assert_eq!(board.take_in(&ended), []);
-        assert_eq!(board.tally, Tally { completed: 1, ..Tally::default() });
-    }
-
-    #[test]
-    fn a_command_that_never_began_is_told_of_once() {
-        let (mut board, command) = board();
-        let cancelled = after(&command, &[Happened::CancelRequested { at: noon() }]);
-        assert_eq!(board.take_in(&cancelled), [Status::Cancelled]);
-    }
-
-    #[test]
-    fn the_agents_word_on_what_was_believed_to_have_expired_is_news() {
-        let (mut board, command) = board();
-        let dispatched = Happened::Dispatched { at: noon() };
-        let expired = after(&command, &[dispatched.clone(), Happened::Expired { at: noon() }]);
-        assert_eq!(board.take_in(&expired), [Status::Expired]);
-        let end = Happened::Finished(completed(noon()));
-        let ended = after(&expired, &[end]);
-        assert_eq!(board.take_in(&ended), [Status::Completed]);
-        assert_eq!(board.tally, Tally { completed: 1, ..Tally::default() });
-    }
-}
+mod tests;

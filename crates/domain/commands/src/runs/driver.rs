@@ -84,7 +84,7 @@ impl Runs {
     async fn advance(&self, board: &Arc<Mutex<Board>>) -> Result<(), StorageError> {
         let (id, stopped, step) = {
             let board = board.lock();
-            if !board.begun {
+            if !board.begun || !self.boards.are_held() {
                 return Ok(());
             }
             let run = &board.run;
@@ -190,7 +190,7 @@ impl Runs {
             (board.run.status, board.run.stop) = (run.status, run.stop);
             board.untold |= changed;
         }
-        self.boards.poke();
+        self.boards.turned(id);
         Ok(Some(run))
     }
 
@@ -201,8 +201,11 @@ impl Runs {
             self.end_all(open).await?;
             board.lock().swept = true;
             self.boards.poke();
+            return Ok(());
         }
-        Ok(())
+        let members = self.ports.repository.members(id).await?;
+        let open = members.iter().filter(|member| !member.status.is_end());
+        self.end_all(open.map(|member| (member.agent_id, member.command_id)).collect()).await
     }
 
     /// Asks for the end of commands: of those that nobody has, here and now.

@@ -4,13 +4,15 @@
 //! ([`Strategy`]). It is durable with all its commands before anybody is answered; commands that
 //! may not begin yet are held back. What comes next is decided by [`next_step`] alone, from the
 //! strategy and how far the machines are; [`Runs::drive`] does it. [`Boards`] know how far they
-//! are, in memory, and tell listeners.
+//! are, in memory, and tell listeners; of several nodes one holds them, and the others tell it what
+//! happens by a [`RunRelay`].
 
 mod approve;
 mod begin;
 mod board;
 mod compose;
 mod driver;
+mod elsewhere;
 mod keep;
 mod launch;
 mod ports;
@@ -23,7 +25,7 @@ mod workshop;
 pub use board::Boards;
 pub use compose::Plan;
 pub use launch::{Absentees, Launcher, ToldZones};
-pub use ports::{Begun, Member, RunChange, RunFilter, RunRepository};
+pub use ports::{Begun, Member, RunChange, RunFilter, RunRelay, RunRepository};
 pub use progress::{Step, next_step};
 pub(crate) use run::summary;
 pub use run::{Run, RunStatus, StopReason, Tally};

@@ -1,5 +1,6 @@
 //! What runs need from outside.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -140,6 +141,12 @@ pub trait RunRepository: Send + Sync + std::fmt::Debug {
     /// The run's commands, in the order of their ids.
     async fn members(&self, id: RunId) -> Result<Vec<Member>, StorageError>;
 
+    /// How far the machines of these runs are, counted.
+    async fn tallies(&self, ids: &[RunId]) -> Result<BTreeMap<RunId, Tally>, StorageError>;
+
+    /// Those of these commands that are part of runs, whole.
+    async fn commands(&self, ids: &[CommandId]) -> Result<Vec<Command>, StorageError>;
+
     /// The run's commands that ended with one of these statuses, whole, in their order.
     async fn ended(&self, id: RunId, statuses: &[Status]) -> Result<Vec<Command>, StorageError>;
 
@@ -152,4 +159,14 @@ pub trait RunRepository: Send + Sync + std::fmt::Debug {
         author: &Author,
         now: Timestamp,
     ) -> Result<Option<(Arc<Run>, bool)>, StorageError>;
+}
+
+/// Of several nodes one drives the runs; this tells it what happens on this one. Words may be lost
+/// on the way: it looks into the database now and then.
+pub trait RunRelay: Send + Sync + std::fmt::Debug {
+    /// Says that a command of a run is another than before.
+    fn changed(&self, id: CommandId);
+
+    /// Says that a run was begun, or is to go on otherwise than before.
+    fn turned(&self, id: RunId);
 }

@@ -122,6 +122,12 @@ impl Tally {
         self.failed + self.cancelled + self.expired
     }
 
+    /// Counts `number` more commands that are this far.
+    pub const fn add(&mut self, status: Status, held: bool, number: u32) {
+        let count = self.of_mut(status, held);
+        *count = count.saturating_add(number);
+    }
+
     /// The count that a command counts in.
     pub(crate) const fn of_mut(&mut self, status: Status, held: bool) -> &mut u32 {
         match status {

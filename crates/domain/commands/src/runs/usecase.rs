@@ -279,7 +279,10 @@ impl Runs {
         page: &PageRequest,
     ) -> Result<Page<Run>, RunsError> {
         let page = self.ports.repository.list(permit.scope(), filter, page).await?;
-        Ok(page.map(|run| self.as_it_is(run)))
+        let elsewhere: Vec<_> =
+            page.items.iter().filter(|run| self.is_elsewhere(run)).map(|run| run.id).collect();
+        let tallies = self.count(&elsewhere).await?;
+        Ok(page.map(|run| self.with_tally(run, &tallies)))
     }
 
     /// Lets no other machine begin and ends what runs.
@@ -313,7 +316,6 @@ impl Runs {
         if paused && run.stop.is_some() {
             return Err(RunsError::WrongState("the run is being stopped already"));
         }
-        self.boards.poke();
         self.find(permit.scope(), id).await
     }
 
@@ -339,15 +341,7 @@ impl Runs {
 
     pub(super) async fn find(&self, scope: &TenantScope, id: RunId) -> Result<Run, RunsError> {
         let run = self.ports.repository.find(scope, id).await?.ok_or(RunsError::NotFound)?;
-        Ok(self.as_it_is(run))
-    }
-
-    /// The run with the tally of this moment.
-    pub(super) fn as_it_is(&self, mut run: Run) -> Run {
-        if let Some(board) = self.boards.get(run.id).filter(|_| !run.status.is_end()) {
-            run.tally = board.lock().tally;
-        }
-        run
+        Ok(self.as_it_is(run).await?)
     }
 
     async fn change(

@@ -9,7 +9,7 @@ use super::{command_for, completed, event, noon};
 use crate::{
     Command, CommandArchive, CommandFilter, CommandLedger, CommandRetention, Due, Effect, Entry,
     Event, Failure, Once, Outcome, OutputBytes, OutputCompression, OutputStream, Report, Status,
-    Submitted,
+    Submitted, Waiting,
 };
 
 /// What the suite needs: an empty ledger that is its own archive, and two agents it knows.
@@ -37,10 +37,37 @@ pub async fn contract<L: Store>(subject: &Subject<'_, L>) {
     an_agent_reports_on_its_own_commands_only(subject).await;
     output_is_kept_once_in_order_and_without_gaps(subject).await;
     what_was_dispatched_and_what_waits_are_told_apart(subject).await;
+    what_waits_for_some_agents_is_found_and_what_waits_for_others_is_not(subject).await;
     lists_show_the_newest_first(subject).await;
     what_nobody_will_end_is_due(subject).await;
     old_output_reads_the_same_when_it_is_compressed(subject).await;
     what_ended_long_ago_is_let_go(subject).await;
+}
+
+async fn what_waits_for_some_agents_is_found_and_what_waits_for_others_is_not<L: Store>(
+    subject: &Subject<'_, L>,
+) {
+    let (at, agent) = (noon(), subject.agent.0);
+    let waiting = async || {
+        let mut waiting = subject.ledger.waiting(&[agent]).await.unwrap();
+        waiting.sort_unstable();
+        waiting
+    };
+    let open: Vec<_> = waiting().await;
+    assert!(!open.contains(&Waiting::Backlog(subject.other_agent.0)));
+    let dispatched = subject.given(95).await;
+    subject.happens(&dispatched, event(Event::Dispatched { at })).await;
+    let cancel = Waiting::Cancel(agent, dispatched.id);
+    assert!(!waiting().await.contains(&cancel), "nobody asked for its end");
+    subject.happens(&dispatched, event(Event::CancelRequested { at })).await;
+    assert!(waiting().await.contains(&cancel));
+    subject.happens(&dispatched, event(Event::Finished(completed(at)))).await;
+    assert!(!waiting().await.contains(&cancel), "it has ended");
+    let new = subject.given(96).await;
+    assert_eq!(waiting().await.iter().filter(|it| **it == Waiting::Backlog(agent)).count(), 1);
+    subject.happens(&new, event(Event::Expired { at })).await;
+    assert_eq!(waiting().await, open);
+    assert_eq!(subject.ledger.waiting(&[]).await.unwrap(), []);
 }
 
 async fn old_output_reads_the_same_when_it_is_compressed<L: Store>(subject: &Subject<'_, L>) {

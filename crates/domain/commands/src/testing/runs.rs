@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
-    AgentId, Author, Cursor, CustomerId, Page, PageRequest, RunId, StorageError, TenantScope,
-    Timestamp, UserId,
+    AgentId, Author, CommandId, Cursor, CustomerId, Page, PageRequest, RunId, StorageError,
+    TenantScope, Timestamp, UserId,
 };
 
 use super::{FakeLedger, Rows, command_for, completed, noon};
@@ -139,6 +139,23 @@ impl RunRepository for FakeLedger {
         Ok(of_run.map(member).collect())
     }
 
+    async fn tallies(&self, ids: &[RunId]) -> Result<BTreeMap<RunId, Tally>, StorageError> {
+        let rows = self.0.lock();
+        let mut tallies = BTreeMap::<_, Tally>::new();
+        for command in rows.commands.values() {
+            if let Some(run) = command.run_id.filter(|run| ids.contains(run)) {
+                *tallies.entry(run).or_default().of_mut(command.status(), command.held) += 1;
+            }
+        }
+        Ok(tallies)
+    }
+
+    async fn commands(&self, ids: &[CommandId]) -> Result<Vec<Command>, StorageError> {
+        let rows = self.0.lock();
+        let of_runs = ids.iter().filter_map(|id| rows.commands.get(id));
+        Ok(of_runs.filter(|command| command.run_id.is_some()).cloned().collect())
+    }
+
     async fn ended(&self, id: RunId, statuses: &[Status]) -> Result<Vec<Command>, StorageError> {
         let rows = self.0.lock();
         let of_run = rows.commands.values().filter(|command| command.run_id == Some(id));
@@ -219,6 +236,8 @@ async fn a_run_is_kept_with_all_its_commands_or_not_at_all<R: RunRepository, L>(
     let mut members = subject.runs.members(kept.id).await.unwrap();
     members.retain(|member| member.held && member.status == Status::Pending);
     assert_eq!(members.len(), 3);
+    let counted = subject.runs.tallies(&[kept.id]).await.unwrap();
+    assert_eq!(counted[&kept.id], Tally { held: 3, ..Tally::default() });
 
     let again = run(902, 1);
     let once = |fingerprint| {
@@ -315,6 +334,14 @@ async fn what_is_held_back_is_nobodys_until_it_is_let_go<R: RunRepository, L>(
         .collect();
     assert_eq!(members[&first.id], (Status::Failed, subject.agent.0));
     assert_eq!(members[&second.id], (Status::Cancelled, subject.agent.0));
+    let counted = subject.runs.tallies(&[run.id]).await.unwrap();
+    let tally = Tally { failed: 1, cancelled: 1, ..Tally::default() };
+    assert_eq!(counted, BTreeMap::from([(run.id, tally)]));
+    let single = command_for(929, subject.agent.0, subject.agent.1);
+    subject.ledger.submit(single.clone(), None, Author::system()).await.unwrap();
+    let whole = subject.runs.commands(&[first.id, single.id]).await.unwrap();
+    assert_eq!(whole.iter().map(|command| command.id).collect::<Vec<_>>(), [first.id]);
+    subject.happens(&single, Event::Expired { at }).await;
     let failed = subject.runs.ended(run.id, &[Status::Failed, Status::Expired]).await.unwrap();
     assert_eq!(failed.iter().map(|command| command.id).collect::<Vec<_>>(), [first.id]);
 }

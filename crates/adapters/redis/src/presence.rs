@@ -1,0 +1,398 @@
+//! Who is connected to any node. Each node tells the others who comes to it and goes, and holds in
+//! memory what the others told; so nobody asks anybody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use muster_agents::{Connection, Metrics, Presence, PresenceWatch, RefreshError};
+use muster_commands::{Command, Courier};
+use muster_kernel::{AgentId, CommandId, ConnectionId, NodeId};
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, RedisResult};
+use tokio::sync::oneshot;
+
+use crate::link::{Hearer, NODE_LIVES, Redis, SELF, presence_of};
+use crate::words::{Answer, Batch, Errand, Move};
+
+/// About what a connection takes in a batch, in bytes.
+const CONNECTION_BYTES: usize = 400;
+/// What an errand takes, in bytes.
+const ERRAND_BYTES: usize = 120;
+/// How long another node may take with an agent's fresh information.
+const REFRESH_PATIENCE: Duration = Duration::from_secs(12);
+/// How often it is made sure that this node counts as there.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+
+/// Who is connected to this node, told to the others.
+#[derive(Debug, Clone)]
+pub struct Here {
+    redis: Redis,
+    connections: Arc<Mutex<HashMap<AgentId, Connection>>>,
+}
+
+impl Here {
+    /// With nobody connected.
+    pub fn new(redis: &Redis) -> Self {
+        Self { redis: redis.clone(), connections: Arc::default() }
+    }
+
+    fn say(&self, step: Move) {
+        self.redis.say(CONNECTION_BYTES, |outbox| outbox.batch.moves.push(step));
+    }
+
+    fn say_all(&self) {
+        // Under the lock, so that nothing that is said meanwhile comes before.
+        let connections = self.connections.lock();
+        let there = connections.iter().map(|(id, it)| Move::There(*id, it.clone()));
+        let all: Vec<_> = std::iter::once(Move::Anew).chain(there).collect();
+        self.redis.say(all.len() * CONNECTION_BYTES, |outbox| outbox.batch.moves.extend(all));
+    }
+}
+
+impl PresenceWatch for Here {
+    fn is_there(&self, id: AgentId, connection: Connection) {
+        let mut connections = self.connections.lock();
+        connections.insert(id, connection.clone());
+        self.say(Move::There(id, connection));
+    }
+
+    fn left(&self, id: AgentId, connection_id: ConnectionId) {
+        let mut connections = self.connections.lock();
+        if connections.get(&id).is_some_and(|known| known.connection_id == connection_id) {
+            connections.remove(&id);
+            self.say(Move::Left(id, connection_id));
+        }
+    }
+}
+
+/// What the other nodes told.
+#[derive(Debug, Default)]
+struct Replica {
+    nodes: HashMap<NodeId, Neighbour>,
+    /// On which node the latest connection of each agent is.
+    places: HashMap<AgentId, NodeId>,
+}
+
+#[derive(Debug)]
+struct Neighbour {
+    heard: Instant,
+    agents: HashMap<AgentId, Connection>,
+}
+
+impl Replica {
+    fn find(&self, id: AgentId) -> Option<(NodeId, &Connection)> {
+        let node = self.places.get(&id)?;
+        Some((*node, self.nodes.get(node)?.agents.get(&id)?))
+    }
+
+    fn there(&mut self, node: NodeId, id: AgentId, connection: Connection) {
+        let later = self.find(id).is_none_or(|(other, known)| {
+            other == node || known.connection_id < connection.connection_id
+        });
+        if later {
+            self.places.insert(id, node);
+        }
+        if let Some(neighbour) = self.nodes.get_mut(&node) {
+            neighbour.agents.insert(id, connection);
+        }
+    }
+
+    fn left(&mut self, node: NodeId, id: AgentId, connection_id: ConnectionId) {
+        let Some(neighbour) = self.nodes.get_mut(&node) else { return };
+        if neighbour.agents.get(&id).is_some_and(|known| known.connection_id == connection_id) {
+            neighbour.agents.remove(&id);
+            self.place_anew(id);
+        }
+    }
+
+    fn forget_all_of(&mut self, node: NodeId) {
+        let agents = self.nodes.get_mut(&node).map(|it| std::mem::take(&mut it.agents));
+        for (id, _) in agents.into_iter().flatten() {
+            self.place_anew(id);
+        }
+    }
+
+    fn place_anew(&mut self, id: AgentId) {
+        let of_node = |(node, neighbour): (&NodeId, &Neighbour)| {
+            Some((neighbour.agents.get(&id)?.connection_id, *node))
+        };
+        match self.nodes.iter().filter_map(of_node).max() {
+            Some((_, node)) => self.places.insert(id, node),
+            None => self.places.remove(&id),
+        };
+    }
+
+    /// Forgets nodes that have said nothing for too long.
+    fn forget_silent(&mut self) {
+        let silent: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|(_, neighbour)| neighbour.heard.elapsed() >= NODE_LIVES)
+            .map(|(node, _)| *node)
+            .collect();
+        for node in silent {
+            let gone = self.nodes.remove(&node).map(|neighbour| neighbour.agents);
+            for (id, _) in gone.into_iter().flatten() {
+                self.place_anew(id);
+            }
+        }
+    }
+}
+
+/// Who is connected to any node: to this one by its own connections, else by what others told.
+#[derive(Debug, Clone)]
+pub struct Everywhere(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    redis: Redis,
+    here: Here,
+    presence: Arc<dyn Presence>,
+    courier: Arc<dyn Courier>,
+    replica: Mutex<Replica>,
+    stale: AtomicBool,
+    refreshes: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    next_refresh: AtomicU64,
+}
+
+impl Everywhere {
+    /// Beside this node's own connections, of which `here` is told.
+    pub fn new(
+        redis: &Redis,
+        here: Here,
+        presence: Arc<dyn Presence>,
+        courier: Arc<dyn Courier>,
+    ) -> Self {
+        let everywhere = Self(Arc::new(Inner {
+            redis: redis.clone(),
+            here,
+            presence,
+            courier,
+            replica: Mutex::default(),
+            stale: AtomicBool::new(false),
+            refreshes: Mutex::default(),
+            next_refresh: AtomicU64::new(0),
+        }));
+        redis.joined_by(Arc::new(everywhere.clone()));
+        everywhere
+    }
+
+    /// The node that the agent is connected to, when it is another one.
+    fn elsewhere(&self, id: AgentId) -> Option<NodeId> {
+        self.0.replica.lock().find(id).map(|(node, _)| node)
+    }
+
+    /// Has the node that the agent is connected to do something; says whether it is told.
+    fn send(&self, id: AgentId, errand: Errand) -> bool {
+        self.elsewhere(id).is_some_and(|node| self.send_to(node, errand))
+    }
+
+    fn send_to(&self, node: NodeId, errand: Errand) -> bool {
+        self.0.redis.say(ERRAND_BYTES, |outbox| outbox.batch.errands.push((node, errand)))
+    }
+
+    fn run(&self, from: NodeId, errand: Errand) {
+        match errand {
+            Errand::Look(id) => self.0.courier.look(id),
+            Errand::Cancel(id, command) => self.0.courier.cancel(id, command),
+            Errand::Disconnect(id) => self.0.presence.disconnect(id),
+            Errand::Refresh(id, number) => {
+                let everywhere = self.clone();
+                tokio::spawn(async move {
+                    let answer = everywhere.0.presence.refresh(id).await.into();
+                    everywhere.send_to(from, Errand::Refreshed(number, answer));
+                });
+            }
+            Errand::Refreshed(number, answer) => {
+                if let Some(waiting) = self.0.refreshes.lock().remove(&number) {
+                    let _ = waiting.send(answer);
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Presence for Everywhere {
+    fn connection(&self, id: AgentId) -> Option<Connection> {
+        let here = self.0.presence.connection(id);
+        here.or_else(|| self.0.replica.lock().find(id).map(|(_, connection)| connection.clone()))
+    }
+
+    fn connected(&self) -> usize {
+        self.0.presence.connected() + self.0.replica.lock().places.len()
+    }
+
+    fn disconnect(&self, id: AgentId) {
+        self.0.presence.disconnect(id);
+        self.send(id, Errand::Disconnect(id));
+    }
+
+    fn replaced(&self, id: AgentId, by: ConnectionId) {
+        self.0.presence.replaced(id, by);
+    }
+
+    fn heard(&self, id: AgentId, metrics: Option<Metrics>, peer_address: Option<String>) -> bool {
+        // Its live connection may be elsewhere.
+        if self.0.presence.connection(id).is_none() && self.elsewhere(id).is_some() {
+            return true;
+        }
+        self.0.presence.heard(id, metrics, peer_address)
+    }
+
+    async fn refresh(&self, id: AgentId) -> Result<(), RefreshError> {
+        if self.0.presence.connection(id).is_some() {
+            return self.0.presence.refresh(id).await;
+        }
+        let node = self.elsewhere(id).ok_or(RefreshError::Offline)?;
+        let number = self.0.next_refresh.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        self.0.refreshes.lock().insert(number, sender);
+        let answered = if self.send_to(node, Errand::Refresh(id, number)) {
+            tokio::time::timeout(REFRESH_PATIENCE, answer).await.ok().and_then(Result::ok)
+        } else {
+            None
+        };
+        self.0.refreshes.lock().remove(&number);
+        answered.map_or(Err(RefreshError::TimedOut), Result::from)
+    }
+}
+
+impl Courier for Everywhere {
+    fn is_connected(&self, agent_id: AgentId) -> bool {
+        self.0.courier.is_connected(agent_id) || self.elsewhere(agent_id).is_some()
+    }
+
+    // Elsewhere the node that has the connection records that a command leaves, and it alone.
+    fn has_room(&self, agent_id: AgentId) -> bool {
+        self.0.courier.has_room(agent_id)
+    }
+
+    fn deliver(&self, command: Arc<Command>) {
+        if self.0.courier.is_connected(command.agent_id) {
+            self.0.courier.deliver(command);
+        } else {
+            self.send(command.agent_id, Errand::Look(command.agent_id));
+        }
+    }
+
+    fn cancel(&self, agent_id: AgentId, id: CommandId) {
+        if self.0.courier.is_connected(agent_id) {
+            self.0.courier.cancel(agent_id, id);
+        } else {
+            self.send(agent_id, Errand::Cancel(agent_id, id));
+        }
+    }
+
+    fn look(&self, agent_id: AgentId) {
+        if self.0.courier.is_connected(agent_id) {
+            self.0.courier.look(agent_id);
+        } else {
+            self.send(agent_id, Errand::Look(agent_id));
+        }
+    }
+}
+
+#[async_trait]
+impl Hearer for Everywhere {
+    fn hear(&self, from: NodeId, batch: &Batch) {
+        let Inner { redis, presence, replica, stale, .. } = &*self.0;
+        for (to, errand) in &batch.errands {
+            if *to == redis.node() {
+                self.run(from, *errand);
+            }
+        }
+        let mut replica = replica.lock();
+        replica.forget_silent();
+        if from == redis.node() {
+            return;
+        }
+        match replica.nodes.get_mut(&from) {
+            Some(neighbour) => neighbour.heard = Instant::now(),
+            // It is new, or was silent for so long that it was forgotten.
+            None => stale.store(true, Ordering::Release),
+        }
+        for step in &batch.moves {
+            match step {
+                Move::Anew => replica.forget_all_of(from),
+                Move::There(id, connection) => {
+                    replica.there(from, *id, connection.clone());
+                    presence.replaced(*id, connection.connection_id);
+                }
+                Move::Left(id, connection_id) => replica.left(from, *id, *connection_id),
+            }
+        }
+    }
+
+    fn wants_to_load(&self) -> bool {
+        self.0.stale.load(Ordering::Acquire)
+    }
+
+    async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let redis = &self.0.redis;
+        self.0.stale.store(false, Ordering::Release);
+        let nodes: Vec<String> = connection.smembers(redis.name("nodes")).await?;
+        let mut loaded = Replica::default();
+        for node in nodes.iter().filter_map(|node| node.parse::<NodeId>().ok()) {
+            if node == redis.node() {
+                continue;
+            }
+            let fields: HashMap<String, String> =
+                connection.hgetall(redis.name(&presence_of(node))).await?;
+            if fields.is_empty() {
+                let () = connection.srem(redis.name("nodes"), node.to_string()).await?;
+                continue;
+            }
+            let neighbour = Neighbour { heard: Instant::now(), agents: HashMap::new() };
+            loaded.nodes.insert(node, neighbour);
+            for (id, text) in fields {
+                if let (Ok(id), Ok(there)) = (id.parse(), serde_json::from_str(&text)) {
+                    loaded.there(node, id, there);
+                }
+            }
+        }
+        let later: Vec<_> = loaded
+            .places
+            .keys()
+            .filter_map(|id| Some((*id, loaded.find(*id)?.1.connection_id)))
+            .collect();
+        *self.0.replica.lock() = loaded;
+        for (id, by) in later {
+            self.0.presence.replaced(id, by);
+        }
+        Ok(())
+    }
+
+    fn up(&self) {
+        self.0.here.say_all();
+    }
+
+    async fn work(&self, mut connection: MultiplexedConnection) -> redis::RedisError {
+        let redis = &self.0.redis;
+        let (nodes, own) = (redis.name("nodes"), redis.name(&presence_of(redis.node())));
+        let lives = i64::try_from(NODE_LIVES.as_secs()).unwrap_or(i64::MAX);
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            let renewed: RedisResult<(u8, u8)> = redis::pipe()
+                .sadd(&nodes, redis.node().to_string())
+                .ignore()
+                .hset(&own, SELF, "")
+                .expire(&own, lives)
+                .query_async(&mut connection)
+                .await;
+            match renewed {
+                // It was forgotten there, with all that it had said.
+                Ok((1, _)) => self.0.here.say_all(),
+                Ok(_) => {}
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
