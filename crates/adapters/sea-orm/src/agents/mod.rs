@@ -1,5 +1,7 @@
 //! The registry of machines.
 
+mod connections;
+mod copies;
 mod enrol;
 pub(crate) mod entity;
 
@@ -9,7 +11,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_agents::{
     Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection, AgentStatus,
-    AgentTokens, ONLINE_FOR, OsType, SelectedAgent, StatusCounts, SystemInfo,
+    AgentTokens, ConnectionRecord, ONLINE_FOR, OsType, SelectedAgent, StatusCounts, SystemInfo,
 };
 use muster_kernel::{
     AgentId, Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError, TenantScope,
@@ -304,10 +306,10 @@ impl AgentRepository for SeaAgents {
 
     async fn record_connected(
         &self,
-        id: AgentId,
         program: AgentProgram,
-        now: Timestamp,
+        connection: ConnectionRecord,
     ) -> Result<Option<CustomerId>, StorageError> {
+        let (id, now) = (connection.agent_id, connection.began_at);
         let write = self.database.write(move |transaction| {
             async move {
                 let updated = Entity::update_many()
@@ -321,6 +323,7 @@ impl AgentRepository for SeaAgents {
                 if updated.rows_affected == 0 {
                     return Ok::<_, DatabaseError>(None);
                 }
+                connections::begin(transaction, connection).await?;
                 let customer: Option<Uuid> = Entity::find_by_id(id.as_uuid())
                     .select_only()
                     .column(Column::CustomerId)
