@@ -51,7 +51,7 @@ impl Work {
         let bus: Arc<dyn EventBus> = Arc::new(LocalEvents::new(epoch(&**entropy)));
         let boards = Arc::new(Boards::new(Arc::new(LocalFeed::default()), bus.clone()));
         let feed: Arc<dyn CommandFeed> = boards.clone();
-        let connections = Connections::new(clock.clone(), entropy.clone());
+        let connections = Connections::new(clock.clone(), entropy.clone(), bus.clone());
         let courier = Arc::new(connections.clone());
         let channel =
             AgentChannel::new(ledger.clone(), ledger.clone(), feed.clone(), clock.clone());
