@@ -135,6 +135,8 @@ async fn an_agent_says_how_often_it_tried_and_why_its_last_connection_ended() {
     let second = &world.connections(&id).await[0];
     assert!(second["reconnect_attempts"].as_u64().unwrap() > 0, "{second}");
     assert!(second["previous_end"].is_string(), "{second}");
+    // Who has not heard the welcome yet has nothing to take leave of.
+    world.api.post(&format!("/agents/{id}/command"), &json!({ "command": "true" })).await;
     assert!(agent.stop());
     world.ended(&id, "closed_by_agent").await;
 }
