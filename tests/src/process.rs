@@ -331,6 +331,21 @@ impl Agent {
         agent
     }
 
+    /// Another one with a copy of its data folder, running: what a copied disk image does.
+    ///
+    /// # Panics
+    /// When the folder can't be copied.
+    pub fn copied(&self) -> Self {
+        let folder = TempDir::new().unwrap();
+        let status = Command::new("cp").arg("-r").arg(self.data_dir()).arg(folder.path()).status();
+        assert!(status.unwrap().success(), "the data folder is copied");
+        let (name, server, token) = (self.name.clone(), self.server.clone(), self.token.clone());
+        let settings = self.settings.clone();
+        let mut copy = Self { folder, name, server, token, settings, process: None };
+        copy.restart();
+        copy
+    }
+
     /// Starts it again, now with these environment variables.
     pub fn restart_with(&mut self, settings: &[(&str, &str)]) {
         self.settings =

@@ -56,6 +56,7 @@ pub struct RawAgent {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     verifier: Verifier,
     nonce: String,
+    boot_id: String,
 }
 
 impl RawAgent {
@@ -76,7 +77,13 @@ impl RawAgent {
         let (socket, _) = connect_async_tls_with_config(request, None, true, None).await?;
         let nonce = Uuid::from_u128(rand::random()).to_string();
         let verifier = Verifier::new(enrolled.server_key, enrolled.agent_id, nonce.clone());
-        Ok(Self { socket, verifier, nonce })
+        Ok(Self { socket, verifier, nonce, boot_id: "b".into() })
+    }
+
+    /// Says that it is on another machine, or was booted again.
+    #[must_use]
+    pub fn booted(self, boot_id: &str) -> Self {
+        Self { boot_id: boot_id.into(), ..self }
     }
 
     /// Connects, says hello with `journal` and takes the welcome.
@@ -107,7 +114,10 @@ impl RawAgent {
             os: "Linux".into(),
             hostname: "raw".into(),
             capabilities: Vec::new(),
-            boot_id: "b".into(),
+            boot_id: self.boot_id.clone(),
+            instance_id: None,
+            reconnect_attempts: None,
+            last_end: None,
             nonce: self.nonce.clone(),
             agent_time,
             journal,

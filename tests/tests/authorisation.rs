@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_tests::{Api, Enrolled, PASSWORD, Server};
+use muster_tests::{Api, Enrolled, PASSWORD, RawAgent, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -157,7 +157,10 @@ impl World {
         let (method, path) = (row.method.as_str(), row.path.as_str());
         let is_about = |prefix: &str| path.starts_with(prefix) && path.contains("{id}");
         let mut path = row.path.clone();
-        if is_about("/agents") || is_about("/devices") || is_about("/commands/agent") {
+        if path.contains("/clones/") {
+            let (agent, connection) = self.cloned(unique).await;
+            path = path.replace("{id}", &agent).replace("{connection_id}", &connection);
+        } else if is_about("/agents") || is_about("/devices") || is_about("/commands/agent") {
             let agent =
                 if method == "DELETE" { self.new_agent(unique).await } else { self.agent.clone() };
             path = path.replace("{id}", &agent);
@@ -225,6 +228,24 @@ impl World {
         Enrolled::register(&self.server.url(), &token, name).await.agent_id.to_string()
     }
 
+    /// An agent whose identity another machine shows as well, and that one's connection.
+    async fn cloned(&self, name: &str) -> (String, String) {
+        let token = Self::enrollment(&self.admin, &self.acme).await;
+        let url = self.server.url();
+        let enrolled = Enrolled::register(&url, &token, name).await;
+        for boot_id in ["one", "two"] {
+            let agent = RawAgent::connect(&url, &enrolled).await.unwrap();
+            let mut agent = agent.booted(boot_id);
+            agent.hello(Vec::new(), muster_tests::now()).await;
+            agent.order().await.unwrap();
+            // Whoever is there answers pings.
+            tokio::spawn(async move { while agent.hear().await.is_some() {} });
+        }
+        let id = enrolled.agent_id.to_string();
+        let agent = self.admin.get(&format!("/agents/{id}")).await;
+        (id, text(&agent["clones"][0]["connection_id"]))
+    }
+
     async fn new_command(&self) -> String {
         self.admin.queue(&self.agent, &json!({ "command": "echo" })).await
     }
@@ -275,6 +296,7 @@ impl World {
                 json!({ "agent_id": self.agent })
             }
             (_, path) if path.ends_with("restore") => json!({}),
+            (_, path) if path.ends_with("resolve") => json!({ "decision": "reject" }),
             ("POST", path) if path.contains("command") && !path.ends_with("cancel") => command(),
             ("PUT", "/settings") => json!({ "registration_open": true }),
             ("POST", "/settings") => json!({ "key": "registration_open", "value": true }),

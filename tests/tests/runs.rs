@@ -311,10 +311,13 @@ async fn a_machine_that_comes_or_goes_is_told_of() {
     let mut agent = Agent::start(&server, "laptop", &token);
     let id = api.connected("laptop").await;
     let came = events.next().await.unwrap();
-    assert_eq!((came.name.as_str(), &came.data["connected"]), ("agent", &json!(true)));
+    assert_eq!((came.name.as_str(), &came.data["status"]), ("agent", &json!("online")));
+    let begun = events.next().await.unwrap();
+    assert_eq!((begun.name.as_str(), &begun.data["connected"]), ("connection", &json!(true)));
     assert!(agent.stop());
     let went = events.next().await.unwrap();
     assert_eq!((&went.data["agent_id"], &went.data["connected"]), (&json!(id), &json!(false)));
+    assert_eq!(went.data["end_reason"], "closed_by_agent");
 }
 
 #[tokio::test]

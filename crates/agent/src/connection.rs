@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use chrono::TimeDelta;
 use muster_protocol::{
     Accepted, AgentMessage, DEAD_AFTER_SECONDS, ErrorMessage, Execute, Heartbeat, Hello,
-    Instruction, MAX_CHUNK_BYTES, PING_EVERY_SECONDS, ServerMessage, Settings, Signed, Started,
-    StreamFrame, StreamKind, Verifier, Welcome,
+    Instruction, MAX_CHUNK_BYTES, PING_EVERY_SECONDS, Separate, ServerMessage, Settings, Signed,
+    Started, StreamFrame, StreamKind, Verifier, Welcome,
 };
 use reqwest::Url;
 use rustls::ClientConfig;
@@ -37,11 +37,30 @@ const LOOK_EVERY: u32 = 10;
 pub(crate) struct Agent {
     pub(crate) engine: Arc<Engine>,
     pub(crate) identity: Identity,
+    /// Drawn when the process starts: tells it from one with a copy of its data folder.
+    pub(crate) instance_id: Arc<str>,
     pub(crate) machine: Arc<Machine>,
     pub(crate) inventory: Inventory,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) way: Way,
     pub(crate) stopping: CancellationToken,
+}
+
+/// What became of earlier connections.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Past {
+    /// Attempts to connect that failed since the last connection.
+    pub(crate) attempts: u32,
+    /// Why the last connection ended.
+    pub(crate) last_end: Option<String>,
+}
+
+/// Why a connection that did not break has ended.
+pub(crate) enum Leave {
+    /// The agent is to stop.
+    Stopping,
+    /// The agent is another from now on.
+    Separated(Separate),
 }
 
 /// Output of one command on its way over this connection.
@@ -67,19 +86,25 @@ pub(crate) struct Connection {
     ready: VecDeque<Uuid>,
     /// Texts of scripts whose orders have not come.
     scripts: Arriving,
+    /// Who the agent is to be.
+    separated: Option<Separate>,
 }
 
 /// Connects, says hello and waits for the welcome.
 ///
 /// # Errors
 /// When the server can't be reached, does not let the agent in, or is not the one that it pinned.
-pub(crate) async fn connect(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
-    tokio::time::timeout(WELCOME_PATIENCE, open(agent, server))
+pub(crate) async fn connect(
+    agent: &Agent,
+    server: &Url,
+    past: &Past,
+) -> anyhow::Result<Connection> {
+    tokio::time::timeout(WELCOME_PATIENCE, open(agent, server, past))
         .await
         .context("the server did not answer in time")?
 }
 
-async fn open(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
+async fn open(agent: &Agent, server: &Url, past: &Past) -> anyhow::Result<Connection> {
     let nonce = random_id();
     let machine = &agent.machine;
     let hello = Hello {
@@ -89,6 +114,9 @@ async fn open(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
         hostname: machine.hostname.clone(),
         capabilities: machine.capabilities.clone(),
         boot_id: boot_id(),
+        instance_id: Some(agent.instance_id.to_string()),
+        reconnect_attempts: Some(past.attempts),
+        last_end: past.last_end.clone(),
         nonce: nonce.clone(),
         agent_time: machine_time(),
         journal: agent.engine.journal_entries(),
@@ -106,6 +134,7 @@ async fn open(agent: &Agent, server: &Url) -> anyhow::Result<Connection> {
         sending: HashMap::new(),
         ready: VecDeque::new(),
         scripts: Arriving::default(),
+        separated: None,
     };
     for point in welcome.resume {
         connection.register(
@@ -140,7 +169,7 @@ fn boot_id() -> String {
 
 impl Connection {
     /// Serves until the connection ends; the error says why.
-    pub(crate) async fn serve(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn serve(mut self) -> anyhow::Result<Leave> {
         let mut news = self.agent.engine.listen();
         // What began while nobody was connected is news to the server.
         for id in self.sending.keys().copied().collect::<Vec<_>>() {
@@ -159,7 +188,7 @@ impl Connection {
                 biased;
                 () = stopping.cancelled() => {
                     self.transport.close().await;
-                    return Ok(());
+                    return Ok(Leave::Stopping);
                 }
                 incoming = self.transport.next() => {
                     last_frame = Instant::now();
@@ -190,6 +219,9 @@ impl Connection {
                     }
                 }
                 () = std::future::ready(()), if !self.ready.is_empty() => self.send_next().await?,
+            }
+            if let Some(separate) = self.separated.take() {
+                return Ok(Leave::Separated(separate));
             }
         }
     }
@@ -242,6 +274,10 @@ impl Connection {
             Ok(Instruction::Execute(execute)) => self.execute(*execute).await,
             Ok(Instruction::Cancel(cancel)) => {
                 self.agent.engine.cancel(cancel.command_id);
+                Ok(())
+            }
+            Ok(Instruction::Separate(separate)) => {
+                self.separated = Some(separate);
                 Ok(())
             }
             Ok(Instruction::Welcome(_)) => bail!("the server welcomed the agent twice"),

@@ -82,6 +82,7 @@ pub(crate) async fn enrol(
                     agent_token: registered.agent_token,
                     server_key: registered.server_key,
                     trust,
+                    folder: None,
                 };
                 identity.key()?;
                 data.keep_identity(&identity)?;

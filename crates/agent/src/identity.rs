@@ -3,11 +3,13 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
+use muster_protocol::Separate;
 use muster_trust::Trust;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -26,9 +28,23 @@ pub(crate) struct Identity {
     /// What the server's certificate is measured by.
     #[serde(default)]
     pub(crate) trust: Trust,
+    /// The folder within the data folder for what it works on; the data folder itself when absent.
+    /// An agent that was another before leaves that one's journal and results alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) folder: Option<String>,
 }
 
 impl Identity {
+    /// The agent that this one is told to be from now on, with the same server.
+    pub(crate) fn separated(&self, separate: &Separate) -> Self {
+        Self {
+            agent_id: separate.agent_id,
+            agent_token: separate.agent_token.clone(),
+            folder: Some(format!("agent-{}", separate.agent_id)),
+            ..self.clone()
+        }
+    }
+
     /// The pinned key.
     pub(crate) fn key(&self) -> anyhow::Result<VerifyingKey> {
         let bytes = STANDARD.decode(&self.server_key).context("the server's key is not base64")?;
@@ -42,7 +58,7 @@ impl Identity {
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    _lock: File,
+    _lock: Arc<File>,
 }
 
 impl DataDir {
@@ -55,7 +71,7 @@ impl DataDir {
         builder.create(path).with_context(|| format!("can't make {}", path.display()))?;
         let lock = private().create(true).write(true).truncate(false).open(path.join("lock"))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) }),
             Err(TryLockError::WouldBlock) => {
                 bail!("another agent runs on {}: stop it or use another folder", path.display())
             }
@@ -77,6 +93,15 @@ impl DataDir {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&path).with_context(|| format!("can't make {}", path.display()))?;
         Ok(path)
+    }
+
+    /// Where the agent that `identity` is keeps what it works on.
+    pub(crate) fn of(&self, identity: &Identity) -> anyhow::Result<Self> {
+        let path = match &identity.folder {
+            Some(name) => self.folder(name)?,
+            None => self.path.clone(),
+        };
+        Ok(Self { path, _lock: Arc::clone(&self._lock) })
     }
 
     /// Forgets the random text kept under `name`.
@@ -160,6 +185,25 @@ mod tests {
         let _first = DataDir::open(folder.path()).unwrap();
         let refusal = DataDir::open(folder.path()).unwrap_err();
         assert!(refusal.to_string().contains("another agent runs"));
+    }
+
+    #[test]
+    fn an_agent_that_becomes_another_begins_with_nothing_and_the_same_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        let before: Identity = serde_json::from_value(serde_json::json!({
+            "server": "https://muster.example.org", "agent_token": "ag_old", "server_key": "k",
+            "agent_id": "01a1fd0e-4165-7d53-b778-541ddf038cde",
+        }))
+        .unwrap();
+        assert_eq!(data.of(&before).unwrap().file("journal"), data.file("journal"));
+        let agent_id = Uuid::from_u128(7);
+        let separate = Separate { agent_id, agent_token: "ag_new".into() };
+        data.keep_identity(&before.separated(&separate)).unwrap();
+        let after = data.identity().unwrap().unwrap();
+        assert_eq!((after.agent_id, after.agent_token.as_str()), (agent_id, "ag_new"));
+        assert_eq!((&after.server, &after.server_key), (&before.server, &before.server_key));
+        assert_ne!(data.of(&after).unwrap().file("journal"), data.file("journal"));
     }
 
     #[cfg(unix)]

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
+use muster_protocol::Separate;
 use muster_trust::{Fingerprint, Trust};
 use reqwest::Url;
 use sysinfo::System;
@@ -31,10 +32,10 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::backoff::Backoff;
-use crate::connection::Agent;
+use crate::connection::{Agent, Leave, Past};
 use crate::engine::Engine;
 use crate::enrol::{Machine, Refused};
-use crate::identity::DataDir;
+use crate::identity::{DataDir, random_id};
 use crate::inventory::Inventory;
 use crate::transport::Way;
 
@@ -132,9 +133,10 @@ async fn run(options: Run) -> anyhow::Result<()> {
     };
     identity.key()?;
     let stopping = CancellationToken::new();
-    let agent = Agent {
-        engine: Engine::open(&data).await?,
+    let mut agent = Agent {
+        engine: Engine::open(&data.of(&identity)?).await?,
         identity,
+        instance_id: random_id().into(),
         machine: Arc::new(machine),
         inventory: Inventory::new(),
         tls,
@@ -148,25 +150,37 @@ async fn run(options: Run) -> anyhow::Result<()> {
         signal().await;
         std::process::exit(1);
     });
-    stay_connected(&agent, &server).await;
+    stay_connected(&mut agent, &data, &server).await;
     agent.engine.stop().await;
     Ok(())
 }
 
 /// Connects again and again until the agent is to stop.
-async fn stay_connected(agent: &Agent, server: &Url) {
+async fn stay_connected(agent: &mut Agent, data: &DataDir, server: &Url) {
     let mut backoff = Backoff::default();
+    let mut past = Past::default();
     while !agent.stopping.is_cancelled() {
         let begun = Instant::now();
         let ended = tokio::select! {
             () = agent.stopping.cancelled() => return,
-            connected = connection::connect(agent, server) => match connected {
+            connected = connection::connect(agent, server, &past) => match connected {
                 Ok(connection) => {
                     tracing::info!(agent.id = %agent.identity.agent_id, %server, "connected");
-                    connection.serve().await
+                    past = Past::default();
+                    let ended = connection.serve().await;
+                    past.last_end = ended.as_ref().err().map(|error| format!("{error:#}"));
+                    ended
                 }
-                Err(error) => Err(error),
+                Err(error) => {
+                    past.attempts = past.attempts.saturating_add(1);
+                    Err(error)
+                }
             },
+        };
+        let ended = match ended {
+            Ok(Leave::Stopping) => return,
+            Ok(Leave::Separated(separate)) => become_another(agent, data, &separate).await,
+            Err(error) => Err(error),
         };
         if let Err(error) = ended {
             tracing::warn!(error = format!("{error:#}"), "not connected");
@@ -179,6 +193,25 @@ async fn stay_connected(agent: &Agent, server: &Url) {
             () = tokio::time::sleep(backoff.pause()) => {}
         }
     }
+}
+
+/// Keeps who the agent is from now on, and leaves the commands of the one that it was alone. When
+/// that fails the server says it again at the next connection.
+async fn become_another(
+    agent: &mut Agent,
+    data: &DataDir,
+    separate: &Separate,
+) -> anyhow::Result<()> {
+    let identity = agent.identity.separated(separate);
+    let engine = Engine::open(&data.of(&identity)?).await?;
+    data.keep_identity(&identity)?;
+    tracing::warn!(
+        agent.id = %identity.agent_id, agent.was = %agent.identity.agent_id,
+        "this machine is a copy of another; it is an agent of its own from now on"
+    );
+    agent.engine.stop().await;
+    (agent.engine, agent.identity) = (engine, identity);
+    Ok(())
 }
 
 /// Completes when somebody wants the process to end.

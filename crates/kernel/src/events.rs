@@ -58,7 +58,7 @@ pub enum Channel {
 pub struct Event {
     /// What it is about.
     pub topic: Topic,
-    /// Its name in the API: `agent`, `command`, `progress`.
+    /// Its name in the API: `agent`, `connection`, `command`, `progress`.
     pub name: &'static str,
     /// Whose it is; whose several are, it is told to those who may see everything.
     pub customer_id: Option<CustomerId>,

@@ -16,6 +16,7 @@ mod frame;
 mod messages;
 mod order;
 mod polling;
+mod separate;
 
 pub use asyncapi::asyncapi;
 pub use frame::{FrameError, StreamFrame, StreamKind};
@@ -29,6 +30,7 @@ pub use order::{
     Signed, Verifier, Welcome, key_id,
 };
 pub use polling::{MAX_POLL_BYTES, MAX_WAIT_SECONDS, PollAnswer, PollRequest, Polled};
+pub use separate::Separate;
 
 /// The WebSocket subprotocol that both sides must name.
 pub const SUBPROTOCOL: &str = "muster.v1";

@@ -69,6 +69,18 @@ pub struct Hello {
     pub capabilities: Vec<String>,
     /// Changes when the machine boots.
     pub boot_id: String,
+    /// Changes when the agent's process starts: tells two copies of a data folder on one machine
+    /// apart. Older agents leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// How many attempts to connect failed since the agent's last connection; older agents leave
+    /// it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconnect_attempts: Option<u32>,
+    /// Why the agent's last connection ended, as the agent saw it, for people; absent at the first
+    /// of a process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_end: Option<String>,
     /// Random, new for every connection: the server's orders repeat it, which makes an order
     /// recorded on one connection worthless on any other.
     pub nonce: String,
@@ -290,6 +302,19 @@ mod tests {
             panic!("not accepted");
         };
         assert_eq!(accepted.command_id.to_string(), "0190163d-8694-739b-aea5-966c26f8ad91");
+    }
+
+    #[test]
+    fn a_hello_of_an_older_agent_is_understood() {
+        let text = r#"{"type":"hello","version":"0","os_type":"linux","os":"Linux","hostname":"h",
+            "boot_id":"b","nonce":"n","agent_time":"2026-11-21T12:00:00Z"}"#;
+        let AgentMessage::Hello(hello) = serde_json::from_str(text).unwrap() else {
+            panic!("not hello");
+        };
+        assert_eq!(
+            (hello.instance_id, hello.reconnect_attempts, hello.last_end),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::separate::Separate;
+
 /// An order's text and the signature over it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Signed {
@@ -51,6 +53,8 @@ pub enum Instruction {
     Execute(Box<Execute>),
     /// End a command and its whole process tree, or never start it.
     Cancel(Cancel),
+    /// Be another agent from now on: this machine is a copy of one.
+    Separate(Separate),
 }
 
 /// The answer to `hello`.

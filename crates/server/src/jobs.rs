@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::web::Data;
 use chrono::TimeDelta;
 use muster_agent_socket::Connections;
-use muster_agents::AgentRepository;
+use muster_agents::{AgentRepository, ConnectionLog};
 use muster_commands::runs::Runs;
 use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Compression, Retention, Sweep};
@@ -26,6 +26,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
 /// How often it is written who was seen.
 const WRITE_SEEN_EVERY: Duration = Duration::from_secs(15);
+/// How often it is written which connections have ended.
+const WRITE_ENDED_EVERY: Duration = Duration::from_secs(1);
+/// How long a shutdown waits for connections to end.
+const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(8);
 /// How often it is written when customers' keys were used.
 const WRITE_KEY_USES_EVERY: Duration = Duration::from_mins(1);
 /// How often it is looked whether another process changed settings.
@@ -124,6 +128,37 @@ pub(crate) async fn write_seen(
         if let Err(error) = connections.write_last_seen(&*agents).await {
             log(&error, "who was seen could not be written");
         }
+    }
+}
+
+/// Writes which connections have ended, until `stop`, and then those that it ends.
+pub(crate) async fn write_ended(
+    connections: Connections,
+    log: Arc<dyn ConnectionLog>,
+    stop: CancellationToken,
+) {
+    let write = async || {
+        if let Err(error) = connections.write_ended(&*log).await {
+            self::log(&error, "which connections have ended could not be written");
+        }
+    };
+    while pause(WRITE_ENDED_EVERY, &stop).await {
+        write().await;
+    }
+    let closed = async {
+        while !connections.is_closed() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = tokio::time::timeout(CONNECTIONS_END_WITHIN, closed).await;
+    write().await;
+}
+
+/// Tells who can't be reached any more, until `stop`.
+pub(crate) async fn watch_silence(connections: Connections, stop: CancellationToken) {
+    tokio::select! {
+        () = connections.watch_silence() => {}
+        () = stop.cancelled() => {}
     }
 }
 

@@ -125,6 +125,8 @@ pub(crate) async fn run(
     tasks.spawn(jobs::drive(state.runs.clone(), leading.clone(), stop.clone()));
     tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
     tasks.spawn(jobs::run_schedules(scheduler, state.clock.clone(), leading.clone(), stop.clone()));
+    tasks.spawn(jobs::write_ended(connections.clone(), agents.clone(), stop.clone()));
+    tasks.spawn(jobs::watch_silence(connections.clone(), stop.clone()));
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
     tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
     tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));

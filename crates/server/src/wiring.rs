@@ -10,7 +10,9 @@ use actix_web::web;
 use anyhow::Context;
 use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
-use muster_agents::{Agents, Enrolment};
+use muster_agents::{
+    Agent, AgentFilter, AgentRepository, AgentStatus, Agents, AgentsPorts, ConnectionLog, Enrolment,
+};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Compression, Retention, Sweep};
@@ -21,7 +23,8 @@ use muster_crypto::{
 use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_http::{AppState, client_address};
 use muster_identity::{Identity, IdentityPorts, TicketStore};
-use muster_kernel::{Clock, Entropy, Secret};
+use muster_kernel::page::MAX_LIMIT;
+use muster_kernel::{Clock, Entropy, PageRequest, Secret, TenantScope};
 use muster_local_bus::LocalTickets;
 use muster_protocol::Signed;
 use muster_sea_orm::{
@@ -91,6 +94,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let approvals = work.approvals(absentees.clone(), clock.clone());
     let planning = Planning::new(&base, &work, absentees, config.limits);
     let log = Arc::new(SeaAudit::new(database.clone()));
+    take_over(&work, &**clock).await?;
     let socket = agent_socket(&base, &work, config);
     let limiter = sharing.limiter.clone();
     let nodes = sharing.nodes(&base, work.ledger.clone(), &work.connections);
@@ -101,7 +105,14 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         api_keys,
         enrollment_tokens: enrollment_tokens(&base, customers, keys.clone()),
         enrolment: Enrolment::new(agents.clone(), keys, clock.clone(), entropy.clone()),
-        agents: Agents::new(agents.clone(), presence, clock.clone()),
+        agents: Agents::new(AgentsPorts {
+            repository: agents.clone(),
+            presence,
+            connections: agents.clone(),
+            verdicts: agents.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        }),
         agent_tokens: agents.clone(),
         commands: work.commands,
         local: work.local,
@@ -140,6 +151,24 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         stop,
         first_password,
     })
+}
+
+/// Ends what an earlier process left open, and looks after the agents that it saw last: some may
+/// not come back.
+async fn take_over(work: &Work, clock: &dyn Clock) -> anyhow::Result<()> {
+    let (now, mut page) = (clock.now(), PageRequest::new(MAX_LIMIT, None));
+    let killed = work.agents.end_left_open(work.connections.node(), now).await?;
+    if killed > 0 {
+        tracing::warn!(connections = killed, "an earlier process did not end its connections");
+    }
+    let filter = AgentFilter { status: Some((AgentStatus::Online, now)), ..AgentFilter::default() };
+    loop {
+        let online = work.agents.list(&TenantScope::All, &filter, &page).await?;
+        let seen = |agent: &Agent| Some((agent.id, agent.customer_id, agent.last_seen?));
+        work.connections.expect(online.items.iter().filter_map(seen));
+        let Some(cursor) = online.next_cursor else { return Ok(()) };
+        page = PageRequest::new(MAX_LIMIT, Some(cursor));
+    }
 }
 
 /// What everything else is made of.
@@ -207,6 +236,7 @@ fn agent_socket(base: &Base, work: &Work, config: &Config) -> AgentSocket {
     AgentSocket::new(AgentSocketPorts {
         tokens: work.agents.clone(),
         agents: work.agents.clone(),
+        verdicts: work.agents.clone(),
         channel: work.channel.clone(),
         payloads: work.payloads.clone(),
         connections: work.connections.clone(),

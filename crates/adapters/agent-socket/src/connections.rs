@@ -1,186 +1,219 @@
 //! Who is connected.
+//!
+//! A session looks after its own silence. Agents that are online without one (their connection has
+//! just ended, or they ask in plain requests) stand in one queue of deadlines, and are looked at
+//! when theirs is over: nothing goes through all connections.
 
+mod ports;
+
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_trait::async_trait;
-use chrono::TimeDelta;
 use dashmap::DashMap;
-use muster_agents::{AgentRepository, Connection, Metrics, Presence, PresenceWatch, RefreshError};
-use muster_commands::{Command, Courier};
-use muster_kernel::{AgentId, Clock, CommandId, ConnectionId, Entropy, StorageError, Timestamp};
-use muster_protocol::MAX_UNFINISHED_COMMANDS;
+use futures_util::StreamExt;
+use muster_agents::{
+    AgentRepository, AgentStatus, ConnectionEnd, ConnectionLog, ConnectionRecord, EndReason,
+    Incarnation, MachineCopy, Metrics, Presence, PresenceWatch,
+};
+use muster_kernel::events::EventBus;
+use muster_kernel::{
+    AgentId, Clock, ConnectionId, CustomerId, Entropy, NodeId, StorageError, Timestamp,
+};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::time::DelayQueue;
 
-/// How long an agent may take to say what kind of machine it is.
-const REFRESH_PATIENCE: Duration = Duration::from_secs(10);
+use crate::apart::Apart;
+use crate::history::History;
+use crate::link::{CloseReason, Instruct, Link, Peer, SILENCE};
 
-/// An agent that asks in plain requests is gone when none came for so long.
-const SILENCE: TimeDelta = TimeDelta::seconds(60);
-
-/// What a session is told from outside.
-#[derive(Debug)]
-pub(crate) enum Instruct {
-    /// A durable command whose dispatch is recorded.
-    Deliver(Arc<Command>),
-    /// There are commands in the archive that nobody had yet.
-    LookForMore,
-    /// End a command.
-    Cancel(CommandId),
-    /// Ask what kind of machine it is, and tell when the answer is kept.
-    Refresh(oneshot::Sender<()>),
-    /// End the connection.
-    Close(CloseReason),
-}
-
-/// Why the server ends a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CloseReason {
-    /// The same agent has connected again.
-    Replaced,
-    /// The agent was removed.
-    Removed,
-    /// The server is shutting down.
-    Shutdown,
-}
-
-/// One live connection, as others see it.
-#[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) connection_id: ConnectionId,
-    connected_at: Timestamp,
-    peer_address: Option<String>,
-    last_frame_at: Mutex<Timestamp>,
-    metrics: Mutex<Option<Metrics>>,
-    /// Whether a frame came since last-seen times were last written.
-    seen: AtomicBool,
-    /// Commands that the agent has and that have not ended.
-    unfinished: AtomicUsize,
-    /// `None` when nobody follows any: the agent asks in plain requests.
-    instructions: Option<mpsc::UnboundedSender<Instruct>>,
-}
-
-impl Link {
-    pub(crate) fn new(
-        connection_id: ConnectionId,
-        now: Timestamp,
-        peer_address: Option<String>,
-        instructions: Option<mpsc::UnboundedSender<Instruct>>,
-    ) -> Self {
-        Self {
-            connection_id,
-            connected_at: now,
-            peer_address,
-            last_frame_at: Mutex::new(now),
-            metrics: Mutex::new(None),
-            seen: AtomicBool::new(false),
-            unfinished: AtomicUsize::new(0),
-            instructions,
-        }
-    }
-
-    fn set_metrics(&self, metrics: Metrics) {
-        *self.metrics.lock() = Some(metrics);
-    }
-
-    fn describe(&self) -> Connection {
-        Connection {
-            connection_id: self.connection_id,
-            connected_at: self.connected_at,
-            peer_address: self.peer_address.clone(),
-            last_frame_at: *self.last_frame_at.lock(),
-            metrics: *self.metrics.lock(),
-        }
-    }
-
-    pub(crate) fn set_unfinished(&self, count: usize) {
-        self.unfinished.store(count, Ordering::Relaxed);
-    }
-
-    fn instruct(&self, instruction: Instruct) {
-        // A session that has ended misses nothing: the next one asks the archive.
-        if let Some(instructions) = &self.instructions {
-            let _ = instructions.send(instruction);
-        }
-    }
-
-    /// Whether nothing but plain requests stands behind it, and none came for too long.
-    fn is_silent(&self, now: Timestamp) -> bool {
-        self.instructions.is_none() && now - *self.last_frame_at.lock() >= SILENCE
-    }
+/// What those who are connected need.
+#[derive(Debug, Clone)]
+pub struct ConnectionsPorts {
+    /// This process, among those that connections may be to.
+    pub node: NodeId,
+    /// Whoever has to know who comes and goes.
+    pub watch: Option<Arc<dyn PresenceWatch>>,
+    /// Where listeners hear of it.
+    pub bus: Arc<dyn EventBus>,
+    #[expect(missing_docs, reason = "the names are those of the ports")]
+    pub clock: Arc<dyn Clock>,
+    #[expect(missing_docs, reason = "the names are those of the ports")]
+    pub entropy: Arc<dyn Entropy>,
 }
 
 /// Who is connected to this process; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Connections {
-    links: Arc<DashMap<AgentId, Arc<Link>>>,
-    seen: Arc<Mutex<Vec<AgentId>>>,
-    /// Whoever has to know who comes and goes.
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    node: NodeId,
+    links: DashMap<AgentId, Arc<Link>>,
+    apart: Apart,
+    /// Agents without a connection that were heard of less than a minute ago: whose they are, and
+    /// until when they count as online. Who comes and goes holds its lock, so that each change of a
+    /// status is told once and in order.
+    lingering: Mutex<HashMap<AgentId, (CustomerId, Instant)>>,
+    /// Deadlines of agents without a session, and their queue until somebody watches it.
+    deadlines: mpsc::UnboundedSender<(AgentId, Instant)>,
+    unwatched: Mutex<Option<mpsc::UnboundedReceiver<(AgentId, Instant)>>>,
+    seen: Mutex<Vec<AgentId>>,
+    history: History,
     watch: Option<Arc<dyn PresenceWatch>>,
+    closing: AtomicBool,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Connections {
     /// With nobody connected.
-    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { links: Arc::default(), seen: Arc::default(), watch: None, clock, entropy }
+    pub fn new(ports: ConnectionsPorts) -> Self {
+        let ConnectionsPorts { node, watch, bus, clock, entropy } = ports;
+        let (deadlines, unwatched) = mpsc::unbounded_channel();
+        let inner = Inner {
+            node,
+            links: DashMap::new(),
+            apart: Apart::default(),
+            lingering: Mutex::default(),
+            deadlines,
+            unwatched: Mutex::new(Some(unwatched)),
+            seen: Mutex::default(),
+            history: History::new(bus, clock.clone()),
+            watch,
+            closing: AtomicBool::new(false),
+            clock,
+            entropy,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
-    /// The same, and `watch` is told who comes and goes.
-    #[must_use]
-    pub fn watched_by(self, watch: Arc<dyn PresenceWatch>) -> Self {
-        Self { watch: Some(watch), ..self }
+    /// This process, among those that connections may be to.
+    pub fn node(&self) -> NodeId {
+        self.inner.node
     }
 
     /// The agents that are connected here.
     pub fn agents(&self) -> Vec<AgentId> {
-        self.links.iter().map(|link| *link.key()).collect()
+        self.inner.links.iter().map(|link| *link.key()).collect()
     }
 
     /// Enters a connection; an earlier one of the same agent is ended.
     pub(crate) fn enter(&self, id: AgentId, link: Arc<Link>) {
-        self.is_there(id, &link);
-        if let Some(earlier) = self.links.insert(id, link) {
-            earlier.instruct(Instruct::Close(CloseReason::Replaced));
+        let mut lingering = self.inner.lingering.lock();
+        self.inner.is_there(id, &link);
+        let earlier = self.inner.links.insert(id, Arc::clone(&link));
+        let was_online = lingering.remove(&id).is_some() || earlier.is_some();
+        let Peer { customer_id, connection_id, .. } = link.peer;
+        if !was_online {
+            self.inner.history.tell_status(id, customer_id, AgentStatus::Online);
         }
+        self.inner.history.tell_connection(id, customer_id, connection_id, None);
+        drop(lingering);
+        if let Some(earlier) = earlier {
+            earlier.instruct(Instruct::Close(CloseReason::Replaced));
+            if earlier.is_plain() {
+                self.end_plain(id, &earlier, EndReason::Replaced);
+            }
+        }
+        if self.inner.closing.load(Ordering::SeqCst) {
+            link.instruct(Instruct::Close(CloseReason::Shutdown));
+        }
+    }
+
+    /// Enters a row of plain requests, unless somebody came first; answers with who is there then.
+    fn enter_plain(&self, id: AgentId, link: Arc<Link>) -> Arc<Link> {
+        let mut lingering = self.inner.lingering.lock();
+        if let Some(known) = self.inner.link(id) {
+            return known;
+        }
+        self.inner.links.insert(id, Arc::clone(&link));
+        if lingering.remove(&id).is_none() {
+            let customer = link.peer.customer_id;
+            self.inner.history.tell_status(id, customer, AgentStatus::Online);
+        }
+        self.inner.await_silence(id, link.silent_at());
+        link
     }
 
     /// Takes a connection out, unless a later one has taken its place; says whether it was there.
-    pub(crate) fn leave(&self, id: AgentId, connection_id: ConnectionId) -> bool {
-        let left = self.links.remove_if(&id, |_, link| link.connection_id == connection_id);
-        let was_there = left.is_some();
-        self.left(left.map(|(id, link)| (id, link.connection_id)));
-        was_there
+    /// The agent counts as online until a minute after its last frame, if it is there any more.
+    pub(crate) fn leave(&self, id: AgentId, link: &Link, reason: EndReason) -> bool {
+        let mut lingering = self.inner.lingering.lock();
+        let connection_id = link.peer.connection_id;
+        let own = |_: &AgentId, entered: &Arc<Link>| entered.peer.connection_id == connection_id;
+        let left = self.inner.links.remove_if(&id, own).is_some();
+        let customer = link.peer.customer_id;
+        self.inner.history.tell_connection(id, customer, connection_id, Some(reason));
+        if !left {
+            return false;
+        }
+        self.inner.left(id, connection_id);
+        let silent_at = link.silent_at();
+        if reason == EndReason::AgentRemoved || silent_at <= Instant::now() {
+            self.inner.history.tell_status(id, customer, AgentStatus::Offline);
+        } else {
+            lingering.insert(id, (customer, silent_at));
+            self.inner.await_silence(id, silent_at);
+        }
+        true
     }
 
-    fn is_there(&self, id: AgentId, link: &Link) {
-        if let Some(watch) = &self.watch {
-            watch.is_there(id, link.describe());
+    /// Enters a machine that is kept apart because it shows the identity of another; says whether
+    /// there is room for it.
+    pub(crate) fn enter_copy(
+        &self,
+        id: AgentId,
+        customer: CustomerId,
+        copy: MachineCopy,
+        instructions: mpsc::UnboundedSender<Instruct>,
+    ) -> bool {
+        if self.inner.closing.load(Ordering::SeqCst)
+            || !self.inner.apart.enter(id, copy.clone(), instructions)
+        {
+            return false;
         }
+        self.inner.history.tell_copy(id, customer, &copy, None);
+        true
     }
 
-    fn left(&self, left: impl IntoIterator<Item = (AgentId, ConnectionId)>) {
-        if let Some(watch) = &self.watch {
-            for (id, connection_id) in left {
-                watch.left(id, connection_id);
-            }
-        }
+    /// Takes it out again, for this reason.
+    pub(crate) fn leave_copy(
+        &self,
+        id: AgentId,
+        customer: CustomerId,
+        copy: &MachineCopy,
+        reason: EndReason,
+    ) {
+        self.inner.apart.leave(id, copy.connection_id);
+        self.inner.history.tell_copy(id, customer, copy, Some(reason));
+    }
+
+    /// The connection of another process with this identity.
+    pub(crate) fn rival(&self, id: AgentId, incarnation: &Incarnation) -> Option<Arc<Link>> {
+        let link = self.inner.link(id)?;
+        link.is_other(incarnation).then_some(link)
+    }
+
+    /// Keeps a connection that has ended, with the next write.
+    pub(crate) fn keep(&self, record: ConnectionRecord) {
+        self.inner.history.keep(record);
     }
 
     /// Notes the load of an agent's machine.
     pub(crate) fn measured(&self, id: AgentId, link: &Link, metrics: Metrics) {
         link.set_metrics(metrics);
-        self.is_there(id, link);
+        self.inner.is_there(id, link);
     }
 
     /// Notes that a frame came.
     pub(crate) fn saw(&self, id: AgentId, link: &Link) {
-        *link.last_frame_at.lock() = self.clock.now();
-        if !link.seen.swap(true, Ordering::Relaxed) {
-            self.seen.lock().push(id);
+        if link.saw(self.inner.clock.now()) {
+            self.inner.seen.lock().push(id);
         }
     }
 
@@ -190,14 +223,10 @@ impl Connections {
     /// # Errors
     /// When the storage fails; who was seen is then written by the next call.
     pub async fn write_last_seen(&self, agents: &dyn AgentRepository) -> Result<(), StorageError> {
-        let now = self.clock.now();
-        self.forget_silent();
-        let seen = std::mem::take(&mut *self.seen.lock());
-        for id in &seen {
-            if let Some(link) = self.links.get(id) {
-                link.seen.store(false, Ordering::Relaxed);
-            }
-        }
+        let now = self.inner.clock.now();
+        let mut seen = std::mem::take(&mut *self.inner.seen.lock());
+        // When those were last seen who are gone is written with how their connections ended.
+        seen.retain(|id| self.inner.links.get(id).is_some_and(|link| link.look()));
         if seen.is_empty() {
             return Ok(());
         }
@@ -207,262 +236,122 @@ impl Connections {
         Ok(())
     }
 
-    fn forget_silent(&self) {
-        let now = self.clock.now();
-        let mut silent = Vec::new();
-        self.links.retain(|id, link| {
-            let stays = !link.is_silent(now);
-            if !stays {
-                silent.push((*id, link.connection_id));
+    /// Writes the connections that have ended since the last call.
+    ///
+    /// # Errors
+    /// When the storage fails; what is not written is written by the next call.
+    pub async fn write_ended(&self, log: &dyn ConnectionLog) -> Result<(), StorageError> {
+        self.inner.history.write(log).await
+    }
+
+    /// Goes on as if these agents, who were seen by an earlier process, had just lost their
+    /// connections: who does not come back is told of as offline.
+    pub fn expect(&self, agents: impl IntoIterator<Item = (AgentId, CustomerId, Timestamp)>) {
+        let (now, present) = (self.inner.clock.now(), Instant::now());
+        let mut lingering = self.inner.lingering.lock();
+        for (id, customer, seen) in agents {
+            let ago = (now - seen).to_std().unwrap_or_default();
+            let until = present + SILENCE.saturating_sub(ago);
+            if !self.inner.links.contains_key(&id) {
+                lingering.insert(id, (customer, until));
+                self.inner.await_silence(id, until);
             }
-            stays
+        }
+    }
+
+    /// Looks after agents that are online without a session, for ever: each is told of as offline
+    /// when a minute has passed since its last sign of life. Only the first call does.
+    pub async fn watch_silence(&self) {
+        let Some(mut deadlines) = self.inner.unwatched.lock().take() else { return };
+        let mut queue = DelayQueue::new();
+        loop {
+            tokio::select! {
+                Some((id, until)) = deadlines.recv() => drop(queue.insert_at(id, until)),
+                Some(due) = queue.next(), if !queue.is_empty() => {
+                    if let Some(until) = self.lapse(due.into_inner()) {
+                        queue.insert_at(until.0, until.1);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The agent's deadline has come: answers with the next one, if it said something meanwhile.
+    fn lapse(&self, id: AgentId) -> Option<(AgentId, Instant)> {
+        let mut lingering = self.inner.lingering.lock();
+        let now = Instant::now();
+        if let Some(link) = self.inner.link(id) {
+            if !link.is_plain() {
+                return None;
+            }
+            if link.silent_at() > now {
+                return Some((id, link.silent_at()));
+            }
+            self.inner.links.remove(&id);
+            self.inner.left(id, link.peer.connection_id);
+            self.inner.history.tell_status(id, link.peer.customer_id, AgentStatus::Offline);
+            self.end_plain(id, &link, EndReason::TimedOut);
+        } else if lingering.get(&id).is_some_and(|(_, until)| *until <= now)
+            && let Some((customer, _)) = lingering.remove(&id)
+        {
+            self.inner.history.tell_status(id, customer, AgentStatus::Offline);
+        }
+        None
+    }
+
+    /// Keeps that a row of plain requests has ended.
+    fn end_plain(&self, id: AgentId, link: &Link, reason: EndReason) {
+        self.keep(ConnectionRecord {
+            id: link.peer.connection_id,
+            agent_id: id,
+            node_id: self.inner.node,
+            transport: link.peer.transport,
+            peer_address: link.peer.address.clone(),
+            began_at: link.connected_at,
+            last_frame_at: link.last_frame_at(),
+            reconnect_attempts: None,
+            previous_end: None,
+            end: Some(ConnectionEnd { at: self.inner.clock.now(), reason, detail: None }),
         });
-        self.left(silent);
     }
 
     /// Ends all connections: the server is shutting down.
     pub fn close_all(&self) {
-        for link in self.links.iter() {
+        self.inner.closing.store(true, Ordering::SeqCst);
+        for link in &self.inner.links {
             link.instruct(Instruct::Close(CloseReason::Shutdown));
         }
+        self.inner.apart.close(None, CloseReason::Shutdown);
+    }
+
+    /// Whether no session is left.
+    pub fn is_closed(&self) -> bool {
+        self.inner.apart.is_empty() && self.inner.links.iter().all(|link| link.is_plain())
     }
 }
 
-#[async_trait]
-impl Presence for Connections {
-    fn connection(&self, id: AgentId) -> Option<Connection> {
-        self.links.get(&id).map(|link| link.describe())
+impl Inner {
+    fn link(&self, id: AgentId) -> Option<Arc<Link>> {
+        self.links.get(&id).map(|link| Arc::clone(&link))
     }
 
-    fn connected(&self) -> usize {
-        self.links.len()
-    }
-
-    fn disconnect(&self, id: AgentId) {
-        let polled = self.links.remove_if(&id, |_, link| link.instructions.is_none());
-        self.left(polled.map(|(id, link)| (id, link.connection_id)));
-        if let Some(link) = self.links.get(&id) {
-            link.instruct(Instruct::Close(CloseReason::Removed));
+    fn is_there(&self, id: AgentId, link: &Link) {
+        if let Some(watch) = &self.watch {
+            watch.is_there(id, link.view());
         }
     }
 
-    fn replaced(&self, id: AgentId, by: ConnectionId) {
-        // Taken out here, so that nobody is told that the agent has gone.
-        if let Some((id, link)) = self.links.remove_if(&id, |_, link| link.connection_id < by) {
-            link.instruct(Instruct::Close(CloseReason::Replaced));
-            self.left([(id, link.connection_id)]);
+    fn left(&self, id: AgentId, connection_id: ConnectionId) {
+        if let Some(watch) = &self.watch {
+            watch.left(id, connection_id);
         }
     }
 
-    fn heard(&self, id: AgentId, metrics: Option<Metrics>, peer_address: Option<String>) -> bool {
-        let link = self.links.entry(id).or_insert_with(|| {
-            let connection_id = ConnectionId::new(&*self.clock, &*self.entropy);
-            Arc::new(Link::new(connection_id, self.clock.now(), peer_address, None))
-        });
-        if let Some(metrics) = metrics {
-            link.set_metrics(metrics);
-        }
-        self.saw(id, &link);
-        self.is_there(id, &link);
-        link.instructions.is_some()
-    }
-
-    async fn refresh(&self, id: AgentId) -> Result<(), RefreshError> {
-        let (sender, answer) = oneshot::channel();
-        let link = self.links.get(&id).map(|link| Arc::clone(&link));
-        link.ok_or(RefreshError::Offline)?.instruct(Instruct::Refresh(sender));
-        match tokio::time::timeout(REFRESH_PATIENCE, answer).await {
-            Ok(Ok(())) => Ok(()),
-            // The connection ended while the answer was awaited.
-            Ok(Err(_)) => Err(RefreshError::Offline),
-            Err(_) => Err(RefreshError::TimedOut),
-        }
-    }
-}
-
-impl Courier for Connections {
-    fn is_connected(&self, agent_id: AgentId) -> bool {
-        self.links.contains_key(&agent_id)
-    }
-
-    fn has_room(&self, agent_id: AgentId) -> bool {
-        self.links.get(&agent_id).is_some_and(|link| {
-            let room = link.unfinished.load(Ordering::Relaxed) < MAX_UNFINISHED_COMMANDS;
-            room && link.instructions.is_some()
-        })
-    }
-
-    fn deliver(&self, command: Arc<Command>) {
-        if let Some(link) = self.links.get(&command.agent_id) {
-            link.instruct(if command.dispatched_at.is_some() {
-                Instruct::Deliver(command)
-            } else {
-                Instruct::LookForMore
-            });
-        }
-    }
-
-    fn cancel(&self, agent_id: AgentId, id: CommandId) {
-        if let Some(link) = self.links.get(&agent_id) {
-            link.instruct(Instruct::Cancel(id));
-        }
-    }
-
-    fn look(&self, agent_id: AgentId) {
-        if let Some(link) = self.links.get(&agent_id) {
-            link.instruct(Instruct::LookForMore);
-        }
+    fn await_silence(&self, id: AgentId, until: Instant) {
+        // Nobody watches any more when the process ends.
+        let _ = self.deadlines.send((id, until));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use muster_agents::testing::FakeAgents;
-    use muster_commands::testing::command;
-    use muster_kernel::testing::{FakeClock, SeededEntropy};
-
-    struct Peer {
-        id: AgentId,
-        link: Arc<Link>,
-        told: mpsc::UnboundedReceiver<Instruct>,
-    }
-
-    fn connect(connections: &Connections, seed: u64, entropy: &SeededEntropy) -> Peer {
-        let id = command(seed).agent_id;
-        let (sender, told) = mpsc::unbounded_channel();
-        let connection_id = ConnectionId::new(&*connections.clock, entropy);
-        let link = Arc::new(Link::new(connection_id, connections.clock.now(), None, Some(sender)));
-        connections.enter(id, Arc::clone(&link));
-        Peer { id, link, told }
-    }
-
-    fn world() -> (Connections, SeededEntropy) {
-        let entropy = Arc::new(SeededEntropy::new(4));
-        (Connections::new(Arc::new(FakeClock::default()), entropy), SeededEntropy::new(3))
-    }
-
-    #[test]
-    fn a_later_connection_takes_the_place_of_an_earlier_one() {
-        let (connections, entropy) = world();
-        let mut first = connect(&connections, 1, &entropy);
-        let second = connect(&connections, 1, &entropy);
-        let told = first.told.try_recv();
-        assert!(matches!(told, Ok(Instruct::Close(CloseReason::Replaced))));
-        connections.leave(first.id, first.link.connection_id);
-        let connection = connections.connection(second.id).unwrap();
-        assert_eq!(connection.connection_id, second.link.connection_id);
-        connections.leave(second.id, second.link.connection_id);
-        assert_eq!(connections.connected(), 0);
-    }
-
-    #[derive(Debug, Default)]
-    struct Seen(Mutex<Vec<(AgentId, ConnectionId, bool)>>);
-
-    impl PresenceWatch for Seen {
-        fn is_there(&self, id: AgentId, connection: Connection) {
-            self.0.lock().push((id, connection.connection_id, true));
-        }
-
-        fn left(&self, id: AgentId, connection_id: ConnectionId) {
-            self.0.lock().push((id, connection_id, false));
-        }
-    }
-
-    #[test]
-    fn whoever_watches_is_told_of_each_connection_when_it_comes_and_when_it_goes() {
-        let (connections, entropy) = world();
-        let seen = Arc::new(Seen::default());
-        let connections = connections.watched_by(seen.clone());
-        let first = connect(&connections, 1, &entropy);
-        let second = connect(&connections, 1, &entropy);
-        let (one, other) = (first.link.connection_id, second.link.connection_id);
-        connections.leave(first.id, one);
-        connections.leave(second.id, other);
-        let polled = command(2).agent_id;
-        connections.heard(polled, None, None);
-        let third = connections.connection(polled).unwrap().connection_id;
-        connections.disconnect(polled);
-        let expected = [
-            (first.id, one, true),
-            (first.id, other, true),
-            (first.id, other, false),
-            (polled, third, true),
-            (polled, third, false),
-        ];
-        assert_eq!(*seen.0.lock(), expected);
-    }
-
-    #[test]
-    fn a_later_connection_elsewhere_takes_the_place_of_an_earlier_one_here() {
-        let clock = Arc::new(FakeClock::default());
-        let connections = Connections::new(clock.clone(), Arc::new(SeededEntropy::new(4)));
-        let entropy = SeededEntropy::new(3);
-        let earlier = ConnectionId::new(&*clock, &entropy);
-        clock.advance(TimeDelta::milliseconds(1));
-        let mut peer = connect(&connections, 1, &entropy);
-        connections.replaced(peer.id, earlier);
-        assert!(peer.told.try_recv().is_err(), "it is the later one");
-        clock.advance(TimeDelta::milliseconds(1));
-        connections.replaced(peer.id, ConnectionId::new(&*clock, &entropy));
-        let told = peer.told.try_recv();
-        assert!(matches!(told, Ok(Instruct::Close(CloseReason::Replaced))));
-        let left = connections.leave(peer.id, peer.link.connection_id);
-        assert!(!left, "nobody is told that it has gone");
-    }
-
-    #[test]
-    fn a_command_goes_to_its_agent_and_only_when_its_dispatch_is_recorded() {
-        let (connections, entropy) = world();
-        let mut peer = connect(&connections, 1, &entropy);
-        let mut other = connect(&connections, 2, &entropy);
-        let mut waiting = command(1);
-        connections.deliver(Arc::new(waiting.clone()));
-        waiting.dispatched_at = Some(waiting.created_at);
-        connections.deliver(Arc::new(waiting));
-        assert!(matches!(peer.told.try_recv(), Ok(Instruct::LookForMore)));
-        assert!(matches!(peer.told.try_recv(), Ok(Instruct::Deliver(_))));
-        assert!(other.told.try_recv().is_err());
-    }
-
-    #[test]
-    fn an_agent_with_a_full_window_has_no_room() {
-        let (connections, entropy) = world();
-        let peer = connect(&connections, 1, &entropy);
-        assert!(connections.has_room(peer.id));
-        peer.link.set_unfinished(MAX_UNFINISHED_COMMANDS);
-        assert!(!connections.has_room(peer.id));
-    }
-
-    #[tokio::test]
-    async fn a_removed_agent_is_disconnected_by_the_next_write() {
-        let (connections, entropy) = world();
-        let mut peer = connect(&connections, 1, &entropy);
-        connections.saw(peer.id, &peer.link);
-        connections.write_last_seen(&FakeAgents::default()).await.unwrap();
-        assert!(matches!(peer.told.try_recv(), Ok(Instruct::Close(CloseReason::Removed))));
-    }
-
-    #[test]
-    fn an_agent_that_asks_in_plain_requests_counts_as_connected_for_a_minute() {
-        let clock = Arc::new(FakeClock::default());
-        let connections = Connections::new(clock.clone(), Arc::new(SeededEntropy::new(4)));
-        let id = command(1).agent_id;
-        assert!(!connections.heard(id, None, None), "it has no connection of its own");
-        assert!(connections.is_connected(id) && !connections.has_room(id));
-        clock.advance(TimeDelta::seconds(59));
-        connections.forget_silent();
-        assert!(connections.is_connected(id));
-        clock.advance(TimeDelta::seconds(1));
-        connections.forget_silent();
-        assert!(!connections.is_connected(id));
-        let peer = connect(&connections, 1, &SeededEntropy::new(3));
-        assert!(connections.heard(peer.id, None, None), "now it has one");
-    }
-
-    #[tokio::test]
-    async fn an_agent_that_is_not_connected_gives_no_fresh_information() {
-        let (connections, _) = world();
-        assert_eq!(connections.refresh(command(1).agent_id).await, Err(RefreshError::Offline));
-    }
-}
+mod tests;

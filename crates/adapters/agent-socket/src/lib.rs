@@ -8,13 +8,16 @@
 //! A connection costs a task and two small buffers; what a peer may have in flight is bounded by
 //! credit for output, by a window for commands and by the size of a frame for everything else.
 
+mod apart;
 mod connections;
+mod history;
+mod link;
 mod polled;
 mod session;
 mod streams;
 mod translate;
 mod upgrade;
 
-pub use connections::Connections;
+pub use connections::{Connections, ConnectionsPorts};
 pub use polled::PollRefusal;
 pub use upgrade::{AgentSocket, AgentSocketPorts, PeerAddress, Sign};

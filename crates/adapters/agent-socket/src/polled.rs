@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use muster_agents::Transport;
 use muster_kernel::{AgentId, ConnectionId, ProblemCode};
 use muster_protocol::{
     MAX_POLL_BYTES, MAX_WAIT_SECONDS, PollAnswer, PollRequest, Polled, ServerMessage,
@@ -51,6 +52,7 @@ type Direction<T> = Mutex<(u64, T)>;
 
 /// One polled connection.
 struct Mailbox {
+    agent_id: AgentId,
     connection_id: ConnectionId,
     /// From the agent; `None` when the agent has closed it.
     incoming: Direction<Option<mpsc::Sender<Incoming>>>,
@@ -60,7 +62,7 @@ struct Mailbox {
 /// The polled connections of this process; cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Polls {
-    mailboxes: Arc<DashMap<AgentId, Arc<Mailbox>>>,
+    mailboxes: Arc<DashMap<ConnectionId, Arc<Mailbox>>>,
 }
 
 impl Polls {
@@ -80,18 +82,14 @@ impl Polls {
         };
         let answer = mailbox.serve(request).await;
         if answer.is_err() {
-            self.forget(agent_id, mailbox.connection_id);
+            self.mailboxes.remove(&mailbox.connection_id);
         }
         answer
     }
 
     fn find(&self, agent_id: AgentId, id: ConnectionId) -> Result<Arc<Mailbox>, PollRefusal> {
-        let mailbox = self.mailboxes.get(&agent_id).map(|mailbox| Arc::clone(&mailbox));
-        mailbox.filter(|mailbox| mailbox.connection_id == id).ok_or_else(PollRefusal::over)
-    }
-
-    fn forget(&self, agent_id: AgentId, id: ConnectionId) {
-        self.mailboxes.remove_if(&agent_id, |_, mailbox| mailbox.connection_id == id);
+        let mailbox = self.mailboxes.get(&id).map(|mailbox| Arc::clone(&mailbox));
+        mailbox.filter(|mailbox| mailbox.agent_id == agent_id).ok_or_else(PollRefusal::over)
     }
 
     /// Begins a session; one that is polled no more ends as a silent WebSocket does.
@@ -105,18 +103,26 @@ impl Polls {
         let (to_session, requests) = mpsc::channel(QUEUE);
         let (to_agent, answers) = mpsc::channel(QUEUE);
         let mailbox = Arc::new(Mailbox {
+            agent_id,
             connection_id,
             incoming: Mutex::new((0, Some(to_session))),
             outgoing: Mutex::new((0, answers)),
         });
-        self.mailboxes.insert(agent_id, Arc::clone(&mailbox));
-        let outgoing = Outgoing::Polled(to_agent);
-        let session =
-            Session::new(Arc::clone(ports), agent_id, connection_id, outgoing, peer_address);
+        self.mailboxes.insert(connection_id, Arc::clone(&mailbox));
+        let session = Session {
+            ports: Arc::clone(ports),
+            agent_id,
+            connection_id,
+            transport: Transport::Http,
+            outgoing: Outgoing::Polled(to_agent),
+            peer_address,
+            token: None,
+            began_at: ports.clock.now(),
+        };
         let polls = self.clone();
         actix_web::rt::spawn(async move {
             session.run(letters(requests)).await;
-            polls.forget(agent_id, connection_id);
+            polls.mailboxes.remove(&connection_id);
         });
         mailbox
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_agents::{AgentProgram, Metrics, NetworkInterface, SystemInfo};
+use muster_agents::{AgentProgram, Incarnation, Metrics, NetworkInterface, SystemInfo};
 use muster_commands::schedules::Zone;
 use muster_commands::{
     Command, Failure, INTERRUPTED, Outcome, OutputBytes, OutputStream, Payload, Progress, Report,
@@ -30,9 +30,26 @@ pub(crate) fn journal(entries: &[wire::JournalEntry]) -> BTreeMap<CommandId, Pro
         .collect()
 }
 
-/// What the agent's program says of itself, cut to the size that enrolment allows.
+/// What an agent says, cut to the size that enrolment allows.
+fn cut(text: &String) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// What tells the agent's process from copies of it.
+pub(crate) fn incarnation(hello: &wire::Hello) -> Incarnation {
+    Incarnation {
+        boot_id: cut(&hello.boot_id),
+        instance_id: hello.instance_id.as_ref().map(cut).filter(|id| !id.is_empty()),
+    }
+}
+
+/// Why the agent's last connection ended, as it says.
+pub(crate) fn previous_end(hello: &wire::Hello) -> Option<String> {
+    hello.last_end.as_ref().map(cut)
+}
+
+/// What the agent's program says of itself.
 pub(crate) fn program(hello: &wire::Hello) -> AgentProgram {
-    let cut = |text: &String| text.chars().filter(|c| !c.is_control()).take(200).collect();
     AgentProgram {
         version: cut(&hello.version),
         capabilities: hello.capabilities.iter().take(64).map(cut).collect(),

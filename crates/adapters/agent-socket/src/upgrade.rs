@@ -7,10 +7,15 @@ use actix_web::http::header::{
     AUTHORIZATION, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
-use muster_agents::{AgentRepository, AgentTokens};
+use muster_agents::{
+    AgentRepository, AgentTokens, ConnectionEnd, ConnectionRecord, CopyVerdicts, EndReason,
+    Transport,
+};
 use muster_commands::{AgentChannel, Payloads};
 use muster_kernel::events::EventBus;
-use muster_kernel::{AgentId, Clock, ConnectionId, Entropy, ProblemCode, Secret, TokenKind};
+use muster_kernel::{
+    AgentId, Clock, ConnectionId, Entropy, ProblemCode, Secret, TokenHash, TokenKind,
+};
 use muster_protocol::{MAX_FRAME_BYTES, Order, SUBPROTOCOL, Signed};
 
 use crate::polled::Polls;
@@ -30,6 +35,7 @@ pub type PeerAddress = Arc<dyn Fn(&HttpRequest) -> Option<String> + Send + Sync>
 pub struct AgentSocketPorts {
     pub tokens: Arc<dyn AgentTokens>,
     pub agents: Arc<dyn AgentRepository>,
+    pub verdicts: Arc<dyn CopyVerdicts>,
     pub channel: AgentChannel,
     pub payloads: Payloads,
     pub connections: Connections,
@@ -87,11 +93,12 @@ impl AgentSocket {
             let detail = "agents connect without an Origin; browsers have no business here";
             return problem(StatusCode::FORBIDDEN, ProblemCode::Forbidden, detail);
         }
-        let agent_id = match self.authenticate(&request).await {
-            Ok(agent_id) => agent_id,
+        let (agent_id, token) = match self.authenticate(&request).await {
+            Ok(known) => known,
             Err(refusal) => return refusal,
         };
         if !offers_our_protocol(&request) {
+            self.keep_wrong_version(agent_id, &request);
             let detail = "connect with the WebSocket subprotocol muster.v1";
             let mut refusal =
                 problem(StatusCode::UPGRADE_REQUIRED, ProblemCode::ProtocolUnsupported, detail);
@@ -110,15 +117,49 @@ impl AgentSocket {
             .aggregate_continuations()
             .max_continuation_size(MAX_FRAME_BYTES);
         let connection_id = ConnectionId::new(&*self.ports.clock, &*self.ports.entropy);
-        let outgoing = Outgoing::Socket(outgoing);
-        let peer = (self.ports.peer_address)(&request);
-        let session =
-            Session::new(Arc::clone(&self.ports), agent_id, connection_id, outgoing, peer);
+        let session = Session {
+            ports: Arc::clone(&self.ports),
+            agent_id,
+            connection_id,
+            transport: Transport::Websocket,
+            outgoing: Outgoing::Socket(outgoing),
+            peer_address: (self.ports.peer_address)(&request),
+            token: Some(token),
+            began_at: self.ports.clock.now(),
+        };
         actix_web::rt::spawn(session.run(arrivals(incoming)));
         response
     }
 
-    async fn authenticate(&self, request: &HttpRequest) -> Result<AgentId, HttpResponse> {
+    /// The history says it, too: an agent that can't connect can't tell why.
+    fn keep_wrong_version(&self, agent_id: AgentId, request: &HttpRequest) {
+        let (ports, now) = (&self.ports, self.ports.clock.now());
+        let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL);
+        let offered = offered.and_then(|protocols| protocols.to_str().ok()).unwrap_or("nothing");
+        let offered: String = offered.chars().take(100).collect();
+        let end = ConnectionEnd {
+            at: now,
+            reason: EndReason::WrongVersion,
+            detail: Some(format!("{SUBPROTOCOL} is spoken here, and it offered {offered}")),
+        };
+        ports.connections.keep(ConnectionRecord {
+            id: ConnectionId::new(&*ports.clock, &*ports.entropy),
+            agent_id,
+            node_id: ports.connections.node(),
+            transport: Transport::Websocket,
+            peer_address: (ports.peer_address)(request),
+            began_at: now,
+            last_frame_at: now,
+            reconnect_attempts: None,
+            previous_end: None,
+            end: Some(end),
+        });
+    }
+
+    async fn authenticate(
+        &self,
+        request: &HttpRequest,
+    ) -> Result<(AgentId, TokenHash), HttpResponse> {
         let unknown = || {
             let detail = "the agent's own token is expected; a deleted agent has to enrol again";
             problem(StatusCode::UNAUTHORIZED, ProblemCode::Unauthenticated, detail)
@@ -130,8 +171,9 @@ impl AgentSocket {
             .filter(|token| TokenKind::of(token) == Some(TokenKind::Agent))
             .map(Secret::from_text)
             .ok_or_else(unknown)?;
-        match self.ports.tokens.find(token.hash()).await {
-            Ok(Some((agent_id, _))) => Ok(agent_id),
+        let token = token.hash();
+        match self.ports.tokens.find(token).await {
+            Ok(Some((agent_id, _))) => Ok((agent_id, token)),
             Ok(None) => Err(unknown()),
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);

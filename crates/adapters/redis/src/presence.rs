@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use muster_agents::{Connection, Metrics, Presence, PresenceWatch, RefreshError};
+use muster_agents::{
+    Connection, CopyDecision, MachineCopy, Metrics, NewIdentity, Presence, PresenceWatch,
+    RefreshError,
+};
 use muster_commands::{Command, Courier};
-use muster_kernel::{AgentId, CommandId, ConnectionId, NodeId};
+use muster_kernel::{AgentId, CommandId, ConnectionId, CustomerId, NodeId, TokenHash};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisResult};
@@ -236,12 +239,37 @@ impl Presence for Everywhere {
         self.0.presence.replaced(id, by);
     }
 
-    fn heard(&self, id: AgentId, metrics: Option<Metrics>, peer_address: Option<String>) -> bool {
+    fn heard(
+        &self,
+        id: AgentId,
+        customer: CustomerId,
+        metrics: Option<Metrics>,
+        peer_address: Option<String>,
+    ) -> bool {
         // Its live connection may be elsewhere.
         if self.0.presence.connection(id).is_none() && self.elsewhere(id).is_some() {
             return true;
         }
-        self.0.presence.heard(id, metrics, peer_address)
+        self.0.presence.heard(id, customer, metrics, peer_address)
+    }
+
+    // Copies are told apart by the node that they are connected to, and shown there.
+    fn copies(&self, id: AgentId) -> Vec<MachineCopy> {
+        self.0.presence.copies(id)
+    }
+
+    fn token(&self, id: AgentId) -> Option<TokenHash> {
+        self.0.presence.token(id)
+    }
+
+    fn settle(
+        &self,
+        id: AgentId,
+        copy: ConnectionId,
+        decision: CopyDecision,
+        identity: Option<NewIdentity>,
+    ) {
+        self.0.presence.settle(id, copy, decision, identity);
     }
 
     async fn refresh(&self, id: AgentId) -> Result<(), RefreshError> {

@@ -195,8 +195,8 @@ mod tests {
     use super::*;
     use crate::SeaAudit;
     use crate::testing::{
-        CHAIN_KEY, agents, fresh_postgresql, fresh_postgresql_empty, led, on_each_database,
-        on_postgresql, open_database, planned,
+        CHAIN_KEY, agents, connected, fresh_postgresql, fresh_postgresql_empty, led,
+        on_each_database, on_postgresql, open_database, planned,
     };
 
     on_each_database!(
@@ -207,7 +207,8 @@ mod tests {
     async fn every_migration_can_be_undone_with_data_in_the_tables_and_done_again(
         database: Database,
     ) {
-        agents(&database).await;
+        let [(agent, _), _] = agents(&database).await;
+        connected(&database, agent).await;
         planned(&database).await;
         led(&database).await;
         let all = database.migrations().await.unwrap();

@@ -1,7 +1,9 @@
 //! A database of its own, of each kind, for every test.
 
-use muster_agents::Enrol;
-use muster_agents::testing::candidate;
+use muster_agents::testing::{candidate, connection, copy};
+use muster_agents::{
+    AgentProgram, AgentRepository, CopyDecision, CopyVerdict, CopyVerdicts, Enrol,
+};
 use muster_audit::ChainKey;
 use muster_commands::schedules::{
     Firing, FiringOutcome, Schedule, ScheduleCourses, ScheduleRepository, Settlement,
@@ -175,6 +177,24 @@ pub(crate) async fn led(database: &Database) {
     let lease = Lease { node: NodeId::new(&clock, &entropy), until: clock.now() };
     let leaderships = SeaLeaderships::new(database.clone());
     assert!(leaderships.take("work", None, Some(lease)).await.unwrap());
+}
+
+/// A connection of the agent, and a copy of it that is not let in.
+pub(crate) async fn connected(database: &Database, id: AgentId) {
+    let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(78));
+    let registry = SeaAgents::new(database.clone());
+    let program = AgentProgram { version: "1".into(), capabilities: Vec::new() };
+    registry.record_connected(program, connection(id, &clock, &entropy)).await.unwrap();
+    let verdict = CopyVerdict {
+        agent_id: id,
+        copy: copy("boot", &clock, &entropy),
+        decision: CopyDecision::Reject,
+        new_id: AgentId::new(&clock, &entropy),
+        original_token: None,
+        author: Author::system(),
+        now: clock.now(),
+    };
+    registry.decide(verdict).await.unwrap();
 }
 
 /// A schedule for all customers, with a history.

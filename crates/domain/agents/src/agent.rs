@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use muster_kernel::{AgentId, Audited, CustomerId, Place, Tags, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::AgentChange;
+use crate::{AgentChange, MachineCopy};
 
 /// How long after its last frame an agent still counts as online.
 pub const ONLINE_FOR: TimeDelta = TimeDelta::seconds(60);
@@ -154,6 +154,29 @@ impl Agent {
     pub fn status(&self, connected: bool, now: Timestamp) -> AgentStatus {
         let seen = self.last_seen.is_some_and(|seen| now - seen < ONLINE_FOR);
         if connected || seen { AgentStatus::Online } else { AgentStatus::Offline }
+    }
+
+    /// The agent that a copy of this machine becomes: the copy has nothing of what people added, and
+    /// no machine id, which would be this machine's.
+    #[must_use]
+    pub fn separated(&self, copy: &MachineCopy, id: AgentId, now: Timestamp) -> Self {
+        Self {
+            id,
+            customer_id: self.customer_id,
+            hostname: copy.hostname.clone(),
+            ip_address: None,
+            os_type: self.os_type,
+            os: self.os.clone(),
+            version: self.version.clone(),
+            capabilities: self.capabilities.clone(),
+            tags: Tags::default(),
+            notes: None,
+            machine_id: None,
+            system_info: None,
+            last_seen: None,
+            created_at: now,
+            updated_at: now,
+        }
     }
 
     /// This newly registered agent when the machine was `known` before: what the machine says is

@@ -2,14 +2,17 @@
 //!
 //! A machine enrols once with an enrollment token and is from then on an [`Agent`] with a token
 //! of its own. What it tells about itself is kept in the registry ([`AgentRepository`]); whether
-//! it is connected right now is known to [`Presence`], which lives in memory. [`Enrolment`] lets
-//! machines in, [`Agents`] is what people do with them.
+//! it is connected right now is known to [`Presence`], which lives in memory; how its connections
+//! came and went is in the [`ConnectionLog`]. [`Enrolment`] lets machines in, [`Agents`] is what
+//! people do with them.
 //!
 //! To add something that is known of a machine: give it a field in [`Agent`] or [`SystemInfo`],
 //! a case in the contract suite in `testing`, and a column by a migration.
 #![deny(missing_docs)]
 
 mod agent;
+mod connection;
+mod copies;
 mod enrolment;
 mod ports;
 mod registration;
@@ -18,11 +21,15 @@ pub mod testing;
 mod usecase;
 
 pub use agent::{Agent, AgentStatus, Metrics, NetworkInterface, ONLINE_FOR, OsType, SystemInfo};
+pub use connection::{
+    CONNECTIONS_KEPT, Connection, ConnectionEnd, ConnectionRecord, EndReason, Transport,
+};
+pub use copies::{CopyDecision, CopyVerdict, Incarnation, MachineCopy, NewIdentity};
 pub use enrolment::{Credential, EnrolError, Enrolled, Enrolment, MachineKey};
 pub use ports::{
     Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
-    AgentTokens, Connection, Enrol, EnrolCandidate, Presence, PresenceWatch, RefreshError,
-    SelectedAgent, StatusCounts,
+    AgentTokens, ConnectionLog, CopyVerdicts, Enrol, EnrolCandidate, Presence, PresenceWatch,
+    RefreshError, SelectedAgent, StatusCounts,
 };
 pub use registration::{Field, InvalidRegistration, Registration, RegistrationRequest};
-pub use usecase::{AgentView, Agents, AgentsError};
+pub use usecase::{AgentView, Agents, AgentsError, AgentsPorts};

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use muster_kernel::{
-    AgentId, Author, ConnectionId, CustomerId, Page, PageRequest, StorageError, Tags, TenantScope,
-    Timestamp, TokenHash,
+    AgentId, Author, ConnectionId, CustomerId, NodeId, Page, PageRequest, StorageError, Tags,
+    TenantScope, Timestamp, TokenHash,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::enrolment::EnrolError;
-use crate::{Agent, AgentStatus, Metrics, OsType, Registration, SystemInfo};
+use crate::{
+    Agent, AgentStatus, Connection, ConnectionRecord, CopyDecision, CopyVerdict, Incarnation,
+    MachineCopy, Metrics, NewIdentity, OsType, Registration, SystemInfo,
+};
 
 /// Which agents a list shows; what is `None` does not matter.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -147,13 +149,13 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<(), StorageError>;
 
-    /// Keeps that the agent connected at `now`, and what its program says of itself; answers with
-    /// whose machine it is, `None` when there is no such agent any more.
+    /// Keeps a connection that begins, and what the agent's program says of itself; answers with
+    /// whose machine it is, `None` when there is no such agent any more. What other processes left
+    /// open of the agent ends as killed with them, unless they say otherwise.
     async fn record_connected(
         &self,
-        id: AgentId,
         program: AgentProgram,
-        now: Timestamp,
+        connection: ConnectionRecord,
     ) -> Result<Option<CustomerId>, StorageError>;
 
     /// Keeps that these agents were seen at `now`, in one write, and answers with those of them
@@ -163,6 +165,46 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
         ids: Vec<AgentId>,
         now: Timestamp,
     ) -> Result<Vec<AgentId>, StorageError>;
+}
+
+/// How connections of agents came and went.
+#[async_trait]
+pub trait ConnectionLog: Send + Sync + std::fmt::Debug {
+    /// Keeps connections that have ended, in their order, whether they were entered when they began
+    /// or not; of each agent the latest [`CONNECTIONS_KEPT`](crate::CONNECTIONS_KEPT) stay. An agent
+    /// that has no open connection any more was last seen when the last frame of these came.
+    async fn record_ended(&self, ended: Vec<ConnectionRecord>) -> Result<(), StorageError>;
+
+    /// Ends the open connections of server processes other than `node` that can't be there any
+    /// more, as killed with their process; says how many. Where processes share a database, those
+    /// are left alone whose agents were seen in the minute before `now`.
+    async fn end_left_open(&self, node: NodeId, now: Timestamp) -> Result<u64, StorageError>;
+
+    /// The latest connections of the agent, the newest first.
+    async fn latest(&self, id: AgentId) -> Result<Vec<ConnectionRecord>, StorageError>;
+}
+
+/// What people decided about copies of machines.
+#[async_trait]
+pub trait CopyVerdicts: Send + Sync + std::fmt::Debug {
+    /// Keeps a decision and enters it in the audit log; an earlier one about the same copy is
+    /// replaced. A copy that becomes an agent of its own is written as one, which knows nothing
+    /// but what its machine says, and which nobody's token opens yet.
+    async fn decide(&self, verdict: CopyVerdict) -> Result<(), StorageError>;
+
+    /// What was decided about this copy, and the id of the agent that it becomes, if it does and
+    /// that was not removed.
+    async fn decided(
+        &self,
+        id: AgentId,
+        incarnation: &Incarnation,
+    ) -> Result<Option<(CopyDecision, Option<AgentId>)>, StorageError>;
+
+    /// The copies of the agent that are not let in.
+    async fn rejected(&self, id: AgentId) -> Result<Vec<MachineCopy>, StorageError>;
+
+    /// Gives the agent `id` a new token instead of the one it has; says whether it is there.
+    async fn renew_token(&self, id: AgentId, token: TokenHash) -> Result<bool, StorageError>;
 }
 
 /// Recognises agents by their tokens.
@@ -216,21 +258,6 @@ pub trait Enrol: Send + Sync + std::fmt::Debug {
     ) -> Result<AgentId, EnrolError>;
 }
 
-/// A live connection of an agent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Connection {
-    /// Which.
-    pub connection_id: ConnectionId,
-    /// Since when.
-    pub connected_at: Timestamp,
-    /// From which address.
-    pub peer_address: Option<String>,
-    /// When its last frame came.
-    pub last_frame_at: Timestamp,
-    /// What its last heartbeat said.
-    pub metrics: Option<Metrics>,
-}
-
 /// Why no fresh information came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RefreshError {
@@ -261,7 +288,29 @@ pub trait Presence: Send + Sync + std::fmt::Debug {
     /// Notes that the agent said something in a request of its own, with its load and from which
     /// address. One that has no live connection counts as connected until it has said nothing for
     /// a minute; answers whether it has one.
-    fn heard(&self, id: AgentId, metrics: Option<Metrics>, peer_address: Option<String>) -> bool;
+    fn heard(
+        &self,
+        id: AgentId,
+        customer: CustomerId,
+        metrics: Option<Metrics>,
+        peer_address: Option<String>,
+    ) -> bool;
+
+    /// The machines that are kept apart because they show the identity of the agent as well.
+    fn copies(&self, id: AgentId) -> Vec<MachineCopy>;
+
+    /// The token that the machine shows which is the agent now.
+    fn token(&self, id: AgentId) -> Option<TokenHash>;
+
+    /// Does to the copy on this connection what was decided, if it is still there. One that is to
+    /// be separate is told who it is.
+    fn settle(
+        &self,
+        id: AgentId,
+        copy: ConnectionId,
+        decision: CopyDecision,
+        identity: Option<NewIdentity>,
+    );
 
     /// Asks the agent for fresh information and returns when it has come and is kept.
     async fn refresh(&self, id: AgentId) -> Result<(), RefreshError>;

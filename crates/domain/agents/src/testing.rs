@@ -15,20 +15,25 @@ use muster_kernel::{
 };
 use parking_lot::Mutex;
 
+mod connections;
 mod contract;
 
+pub use connections::{connection, copy};
 pub use contract::{Subject, candidate, contract};
 
 use crate::{
     Admission, Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
-    AgentStatus, AgentTokens, Connection, Enrol, EnrolCandidate, EnrolError, Metrics, Presence,
-    RefreshError, Registration, SelectedAgent, StatusCounts, SystemInfo,
+    AgentStatus, AgentTokens, Connection, ConnectionRecord, CopyDecision, CopyVerdict, Enrol,
+    EnrolCandidate, EnrolError, MachineCopy, Metrics, NewIdentity, Presence, RefreshError,
+    Registration, SelectedAgent, StatusCounts, SystemInfo, Transport,
 };
 
 /// A registry in memory. Every enrollment token that was [allowed](Self::allow) is good for ever.
 #[derive(Debug, Default)]
 pub struct FakeAgents {
-    rows: Mutex<BTreeMap<AgentId, (Agent, TokenHash)>>,
+    rows: Mutex<BTreeMap<AgentId, (Agent, Option<TokenHash>)>>,
+    connections: Mutex<Vec<ConnectionRecord>>,
+    verdicts: Mutex<Vec<CopyVerdict>>,
     enrollment: Mutex<HashMap<TokenHash, CustomerId>>,
 }
 
@@ -187,15 +192,15 @@ impl AgentRepository for FakeAgents {
 
     async fn record_connected(
         &self,
-        id: AgentId,
         program: AgentProgram,
-        now: Timestamp,
+        connection: ConnectionRecord,
     ) -> Result<Option<CustomerId>, StorageError> {
         let mut rows = self.rows.lock();
-        let Some((agent, _)) = rows.get_mut(&id) else { return Ok(None) };
+        let Some((agent, _)) = rows.get_mut(&connection.agent_id) else { return Ok(None) };
         agent.version = Some(program.version);
         agent.capabilities = program.capabilities;
-        agent.last_seen = Some(now);
+        agent.last_seen = Some(connection.began_at);
+        self.begin(connection);
         Ok(Some(agent.customer_id))
     }
 
@@ -220,7 +225,7 @@ impl AgentRepository for FakeAgents {
 impl AgentTokens for FakeAgents {
     async fn find(&self, token: TokenHash) -> Result<Option<(AgentId, CustomerId)>, StorageError> {
         let rows = self.rows.lock();
-        Ok(rows.values().find(|row| row.1 == token).map(|row| (row.0.id, row.0.customer_id)))
+        Ok(rows.values().find(|row| row.1 == Some(token)).map(|row| (row.0.id, row.0.customer_id)))
     }
 }
 
@@ -239,7 +244,7 @@ impl Enrol for FakeAgents {
             }
         };
         let mut rows = self.rows.lock();
-        if let Some((agent, _)) = rows.values().find(|row| row.1 == candidate.agent_token) {
+        if let Some((agent, _)) = rows.values().find(|row| row.1 == Some(candidate.agent_token)) {
             return Ok(agent.id);
         }
         let known = rows
@@ -252,7 +257,7 @@ impl Enrol for FakeAgents {
             agent = agent.succeeding(known);
         }
         let id = agent.id;
-        rows.insert(id, (agent, candidate.agent_token));
+        rows.insert(id, (agent, Some(candidate.agent_token)));
         Ok(id)
     }
 }
@@ -274,6 +279,7 @@ impl FakePresence {
         let connection = Connection {
             connection_id: ConnectionId::new(clock, entropy),
             connected_at: clock.now(),
+            transport: Transport::Websocket,
             peer_address: None,
             last_frame_at: clock.now(),
             metrics: None,
@@ -303,7 +309,13 @@ impl Presence for FakePresence {
         }
     }
 
-    fn heard(&self, id: AgentId, metrics: Option<Metrics>, _: Option<String>) -> bool {
+    fn heard(
+        &self,
+        id: AgentId,
+        _: CustomerId,
+        metrics: Option<Metrics>,
+        _: Option<String>,
+    ) -> bool {
         let mut connections = self.0.lock();
         let connection = connections.get_mut(&id);
         if let Some(connection) = connection {
@@ -312,6 +324,16 @@ impl Presence for FakePresence {
         }
         false
     }
+
+    fn copies(&self, _: AgentId) -> Vec<MachineCopy> {
+        Vec::new()
+    }
+
+    fn token(&self, _: AgentId) -> Option<TokenHash> {
+        None
+    }
+
+    fn settle(&self, _: AgentId, _: ConnectionId, _: CopyDecision, _: Option<NewIdentity>) {}
 
     async fn refresh(&self, id: AgentId) -> Result<(), RefreshError> {
         self.connection(id).map(|_| ()).ok_or(RefreshError::Offline)

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use muster_kernel::{
-    AgentId, Clock, Denied, Page, PageRequest, Permit, StorageError, TenantScope, act,
+    AgentId, Clock, ConnectionId, Denied, Entropy, Page, PageRequest, Permit, Principal, Secret,
+    StorageError, TenantScope, TokenKind, act,
 };
 
 use crate::ports::{
-    AgentChange, AgentFilter, AgentRepository, Connection, Presence, RefreshError, StatusCounts,
+    AgentChange, AgentFilter, AgentRepository, ConnectionLog, CopyVerdicts, Presence, RefreshError,
+    StatusCounts,
 };
 use crate::registration::{InvalidRegistration, hostname};
-use crate::{Agent, AgentStatus, Metrics};
+use crate::{
+    Agent, AgentStatus, Connection, ConnectionRecord, CopyDecision, CopyVerdict, MachineCopy,
+    Metrics, NewIdentity,
+};
 
 /// Why something could not be done with an agent.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +23,9 @@ pub enum AgentsError {
     /// There is no such agent, or it is not the asker's.
     #[error("there is no such agent or customer, or it is not yours")]
     NotFound,
+    /// No such copy of the machine waits or was rejected.
+    #[error("there is no such clone of this agent (any more); GET /agents/{{id}} lists them")]
+    NoSuchCopy,
     /// The asker may not.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -41,24 +49,33 @@ pub struct AgentView {
     pub status: AgentStatus,
     /// Its live connection.
     pub connection: Option<Connection>,
+    /// Other machines that show its identity: those that are kept apart, and where one agent is
+    /// asked for, also those that are not let in.
+    pub copies: Vec<MachineCopy>,
+}
+
+/// What the registry's use cases need.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names are those of the ports")]
+pub struct AgentsPorts {
+    pub repository: Arc<dyn AgentRepository>,
+    pub presence: Arc<dyn Presence>,
+    pub connections: Arc<dyn ConnectionLog>,
+    pub verdicts: Arc<dyn CopyVerdicts>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
 }
 
 /// What people do with agents.
 #[derive(Debug, Clone)]
 pub struct Agents {
-    repository: Arc<dyn AgentRepository>,
-    presence: Arc<dyn Presence>,
-    clock: Arc<dyn Clock>,
+    ports: AgentsPorts,
 }
 
 impl Agents {
     /// Made of its ports.
-    pub fn new(
-        repository: Arc<dyn AgentRepository>,
-        presence: Arc<dyn Presence>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { repository, presence, clock }
+    pub const fn new(ports: AgentsPorts) -> Self {
+        Self { ports }
     }
 
     /// One agent.
@@ -70,7 +87,78 @@ impl Agents {
         permit: &Permit<act::ReadAgents>,
         id: AgentId,
     ) -> Result<AgentView, AgentsError> {
-        self.find(permit.scope(), id).await
+        let mut view = self.find(permit.scope(), id).await?;
+        view.copies.extend(self.ports.verdicts.rejected(id).await?);
+        Ok(view)
+    }
+
+    /// The latest connections of an agent, the newest first.
+    ///
+    /// # Errors
+    /// [`AgentsError::NotFound`] when it does not lie in the asker's scope.
+    pub async fn connections(
+        &self,
+        permit: &Permit<act::ReadAgents>,
+        id: AgentId,
+    ) -> Result<Vec<ConnectionRecord>, AgentsError> {
+        self.find(permit.scope(), id).await?;
+        let mut connections = self.ports.connections.latest(id).await?;
+        if let Some(live) = self.ports.presence.connection(id) {
+            let current = |record: &&mut ConnectionRecord| record.id == live.connection_id;
+            if let Some(record) = connections.iter_mut().find(current) {
+                record.last_frame_at = live.last_frame_at;
+            }
+        }
+        Ok(connections)
+    }
+
+    /// Decides what another machine becomes that shows the identity of the agent. One that was
+    /// rejected and is decided about anew learns of it when it connects again.
+    ///
+    /// # Errors
+    /// [`AgentsError::NotFound`] when the agent does not lie in the asker's scope,
+    /// [`AgentsError::NoSuchCopy`] when nothing is known of such a machine.
+    pub async fn resolve(
+        &self,
+        permit: &Permit<act::ResolveClones>,
+        id: AgentId,
+        copy: ConnectionId,
+        decision: CopyDecision,
+    ) -> Result<AgentView, AgentsError> {
+        self.find(permit.scope(), id).await?;
+        let AgentsPorts { presence, verdicts, clock, entropy, .. } = &self.ports;
+        let mut copies = presence.copies(id);
+        copies.extend(verdicts.rejected(id).await?);
+        let copy = copies.into_iter().find(|known| known.connection_id == copy);
+        let copy = copy.ok_or(AgentsError::NoSuchCopy)?;
+        let connection_id = copy.connection_id;
+        let verdict = CopyVerdict {
+            agent_id: id,
+            copy,
+            decision,
+            new_id: AgentId::new(&**clock, &**entropy),
+            original_token: presence.token(id),
+            author: permit.author().clone(),
+            now: clock.now(),
+        };
+        let new_id = verdict.new_id;
+        verdicts.decide(verdict).await?;
+        let identity = match decision {
+            CopyDecision::Separate => Some(self.identity(new_id).await?),
+            CopyDecision::Replace | CopyDecision::Reject => None,
+        };
+        presence.settle(id, connection_id, decision, identity);
+        let mut view = self.find(permit.scope(), id).await?;
+        view.copies.retain(|waiting| waiting.connection_id != connection_id);
+        view.copies.extend(verdicts.rejected(id).await?);
+        Ok(view)
+    }
+
+    /// A fresh token for the agent `id`, which nobody shows yet.
+    async fn identity(&self, id: AgentId) -> Result<NewIdentity, StorageError> {
+        let agent_token = Secret::draw(TokenKind::Agent, &*self.ports.entropy);
+        self.ports.verdicts.renew_token(id, agent_token.hash()).await?;
+        Ok(NewIdentity { agent_id: id, agent_token })
     }
 
     /// A page of agents. A status in `filter` means: at this moment.
@@ -84,10 +172,10 @@ impl Agents {
         status: Option<AgentStatus>,
         page: &PageRequest,
     ) -> Result<(Page<AgentView>, StatusCounts), AgentsError> {
-        let (now, scope) = (self.clock.now(), permit.scope());
+        let (now, scope) = (self.ports.clock.now(), permit.scope());
         let filter = AgentFilter { status: status.map(|status| (status, now)), ..filter.clone() };
-        let counts = self.repository.count(scope, &filter, now).await?;
-        let page = self.repository.list(scope, &filter, page).await?;
+        let counts = self.ports.repository.count(scope, &filter, now).await?;
+        let page = self.ports.repository.list(scope, &filter, page).await?;
         Ok((page.map(|agent| self.view(agent)), counts))
     }
 
@@ -96,9 +184,10 @@ impl Agents {
     /// # Errors
     /// [`AgentsError::Storage`].
     pub async fn totals(&self) -> Result<(StatusCounts, usize), AgentsError> {
-        let now = self.clock.now();
-        let counts = self.repository.count(&TenantScope::All, &AgentFilter::default(), now).await?;
-        Ok((counts, self.presence.connected()))
+        let now = self.ports.clock.now();
+        let counts =
+            self.ports.repository.count(&TenantScope::All, &AgentFilter::default(), now).await?;
+        Ok((counts, self.ports.presence.connected()))
     }
 
     /// Changes an agent. Giving it to another customer takes that customer's scope as well.
@@ -116,8 +205,8 @@ impl Agents {
         if let Some(name) = &mut change.hostname {
             *name = hostname(name)?;
         }
-        let (scope, author, now) = (permit.scope(), permit.author(), self.clock.now());
-        let changed = self.repository.update(scope, id, change, author, now).await?;
+        let (scope, author, now) = (permit.scope(), permit.author(), self.ports.clock.now());
+        let changed = self.ports.repository.update(scope, id, change, author, now).await?;
         changed.map(|agent| self.view(agent)).ok_or(AgentsError::NotFound)
     }
 
@@ -132,10 +221,10 @@ impl Agents {
         id: AgentId,
     ) -> Result<(), AgentsError> {
         let (scope, author) = (permit.scope(), permit.author());
-        if !self.repository.delete(scope, id, author, self.clock.now()).await? {
+        if !self.ports.repository.delete(scope, id, author, self.ports.clock.now()).await? {
             return Err(AgentsError::NotFound);
         }
-        self.presence.disconnect(id);
+        self.ports.presence.disconnect(id);
         Ok(())
     }
 
@@ -150,7 +239,12 @@ impl Agents {
         metrics: Option<Metrics>,
     ) -> Result<bool, Denied> {
         let address = permit.author().address.map(|address| address.to_string());
-        Ok(self.presence.heard(permit.agent()?, metrics, address))
+        match permit.principal() {
+            Principal::Agent { agent_id, customer_id } => {
+                Ok(self.ports.presence.heard(*agent_id, *customer_id, metrics, address))
+            }
+            Principal::User { .. } | Principal::ApiKey { .. } => Err(Denied::Forbidden),
+        }
     }
 
     /// Asks the agent what kind of machine it is, waits for the answer and shows it.
@@ -163,21 +257,22 @@ impl Agents {
         id: AgentId,
     ) -> Result<AgentView, AgentsError> {
         self.find(permit.scope(), id).await?;
-        self.presence.refresh(id).await?;
+        self.ports.presence.refresh(id).await?;
         self.find(permit.scope(), id).await
     }
 
     async fn find(&self, scope: &TenantScope, id: AgentId) -> Result<AgentView, AgentsError> {
-        let agent = self.repository.find(scope, id).await?.ok_or(AgentsError::NotFound)?;
+        let agent = self.ports.repository.find(scope, id).await?.ok_or(AgentsError::NotFound)?;
         Ok(self.view(agent))
     }
 
     fn view(&self, mut agent: Agent) -> AgentView {
-        let connection = self.presence.connection(agent.id);
+        let connection = self.ports.presence.connection(agent.id);
         if let Some(connection) = &connection {
             agent.last_seen = agent.last_seen.max(Some(connection.last_frame_at));
         }
-        let status = agent.status(connection.is_some(), self.clock.now());
-        AgentView { agent, status, connection }
+        let status = agent.status(connection.is_some(), self.ports.clock.now());
+        let copies = self.ports.presence.copies(agent.id);
+        AgentView { agent, status, connection, copies }
     }
 }

@@ -97,6 +97,8 @@ actions! {
     ReadAgents: VIEWER, [AgentsRead, AgentsWrite], false;
     /// Change agents, ask them for fresh information.
     ManageAgents: OPERATOR, [AgentsWrite], false;
+    /// Decide what a machine becomes that shows the identity of another.
+    ResolveClones: OPERATOR, [], false;
     /// Remove agents for ever.
     DeleteAgents: OPERATOR, [AgentsWrite], false;
     /// Let machines in.

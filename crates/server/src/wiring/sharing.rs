@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use muster_agent_socket::Connections;
+use muster_agent_socket::{Connections, ConnectionsPorts};
 use muster_agents::Presence;
 use muster_commands::runs::Boards;
 use muster_commands::{CommandFeed, Courier, Lookout};
@@ -81,13 +81,21 @@ impl Sharing {
     }
 
     pub(super) fn reach(&self, base: &Base) -> Reach {
-        let connections = Connections::new(base.clock.clone(), base.entropy.clone());
+        let ports = |node, watch| ConnectionsPorts {
+            node,
+            watch,
+            bus: self.bus.clone(),
+            clock: base.clock.clone(),
+            entropy: base.entropy.clone(),
+        };
         let Some((redis, _, here)) = &self.nodes else {
+            let node = NodeId::new(&*base.clock, &*base.entropy);
+            let connections = Connections::new(ports(node, None));
             let (presence, courier) = (connections.clone(), connections.clone());
             let (presence, courier) = (Arc::new(presence), Arc::new(courier));
             return Reach { connections, presence, courier };
         };
-        let connections = connections.watched_by(Arc::new(here.clone()));
+        let connections = Connections::new(ports(redis.node(), Some(Arc::new(here.clone()))));
         let own = Arc::new(connections.clone());
         let everywhere = Everywhere::new(redis, here.clone(), own.clone(), own);
         let (presence, courier) = (Arc::new(everywhere.clone()), Arc::new(everywhere));

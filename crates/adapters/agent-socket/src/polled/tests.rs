@@ -2,19 +2,19 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use muster_agents::Enrol;
 use muster_agents::testing::{FakeAgents, candidate};
+use muster_agents::{Enrol, Presence};
 use muster_commands::testing::{FakeFeed, FakeLedger, FakeTexts, command_for};
 use muster_commands::{
     AgentChannel, Command, CommandArchive, CommandLedger, Outcome, Payloads, ScriptRef, Spec,
 };
 use muster_kernel::testing::{FakeClock, FakeVault, SeededEntropy, SilentBus};
-use muster_kernel::{Author, CustomerId, Secret, Vault, VersionId};
+use muster_kernel::{Author, CustomerId, NodeId, Secret, Vault, VersionId};
 use muster_protocol::{Execute, Instruction, Order, ScriptText, Signed, StreamFrame, StreamKind};
 use serde_json::json;
 
 use super::*;
-use crate::Connections;
+use crate::{Connections, ConnectionsPorts};
 
 const TEXT: &str = "echo 'it is long'; # ";
 
@@ -37,10 +37,17 @@ async fn world() -> World {
     let (texts, feed) = (Arc::new(FakeTexts::default()), Arc::new(FakeFeed::default()));
     let ports = AgentSocketPorts {
         tokens: agents.clone(),
-        agents,
+        agents: agents.clone(),
+        verdicts: agents,
         channel: AgentChannel::new(ledger.clone(), ledger.clone(), feed, clock.clone()),
         payloads: Payloads::new(texts.clone(), Arc::new(FakeVault)),
-        connections: Connections::new(clock.clone(), entropy.clone()),
+        connections: Connections::new(ConnectionsPorts {
+            node: NodeId::new(&*clock, &*entropy),
+            watch: None,
+            bus: Arc::new(SilentBus),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        }),
         bus: Arc::new(SilentBus),
         clock,
         entropy,
@@ -104,7 +111,7 @@ fn executed(message: &Polled<ServerMessage>) -> Option<Execute> {
     let order: Order = serde_json::from_str(&signed.payload).unwrap();
     match order.instruction {
         Instruction::Execute(execute) => Some(*execute),
-        Instruction::Welcome(_) | Instruction::Cancel(_) => None,
+        Instruction::Welcome(_) | Instruction::Cancel(_) | Instruction::Separate(_) => None,
     }
 }
 
@@ -172,12 +179,31 @@ async fn what_can_not_be_sent_as_it_was_meant_ends_and_what_waits_behind_it_is_s
 #[actix_web::test]
 async fn a_later_hello_takes_the_place_of_an_earlier_connection() {
     let world = world().await;
+    let connection = || world.ports.connections.connection(world.agent.0).unwrap().connection_id;
     world.heard(1).await;
-    let first = world.polls.mailboxes.get(&world.agent.0).unwrap().connection_id;
+    let first = connection();
     world.heard(1).await;
-    let second = world.polls.mailboxes.get(&world.agent.0).unwrap().connection_id;
-    assert_ne!(first, second);
-    let old = json!({ "connection_id": first.as_uuid(), "messages": [], "wait": 0 });
+    assert_ne!(first, connection());
+    let old = json!({ "connection_id": first.as_uuid(), "messages": [], "wait": 5 });
     let refused = world.polls.exchange(&world.ports, world.agent.0, None, old).await;
     assert_eq!(refused.map(|_| ()), Err(PollRefusal::over()));
+    assert_eq!(world.polls.mailboxes.len(), 1, "nothing is left of it");
+}
+
+#[actix_web::test]
+async fn a_session_that_waits_takes_little_memory() {
+    let world = world().await;
+    let (_to_session, requests) = mpsc::channel(1);
+    let session = Session {
+        ports: Arc::clone(&world.ports),
+        agent_id: world.agent.0,
+        connection_id: ConnectionId::new(&*world.ports.clock, &*world.ports.entropy),
+        transport: Transport::Http,
+        outgoing: Outgoing::Polled(mpsc::channel(1).0),
+        peer_address: None,
+        token: None,
+        began_at: world.ports.clock.now(),
+    };
+    let bytes = size_of_val(&session.run(letters(requests)));
+    assert!(bytes <= 3 * 1024, "{bytes} bytes for each of many thousands");
 }

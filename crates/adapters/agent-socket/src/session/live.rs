@@ -6,33 +6,29 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use muster_commands::{Command, Effect, Entry, Event, Opening, Recorded};
-use muster_kernel::{AgentId, CommandId, StorageError};
+use muster_kernel::{AgentId, CommandId, ConnectionId, StorageError};
 use muster_protocol::{
-    AgentMessage, Cancel, Credit, DEAD_AFTER_SECONDS, FinishedAck, HeartbeatAck, Instruction,
-    Order, PING_EVERY_SECONDS, ResumePoint, ServerMessage, Settings, StreamFrame, SystemInfo,
-    Welcome,
+    AgentMessage, Cancel, Credit, FinishedAck, HeartbeatAck, Instruction, JournalEntry,
+    PING_EVERY_SECONDS, ResumePoint, ServerMessage, Settings, StreamFrame, SystemInfo, Welcome,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{Arrivals, End, Incoming, Outgoing};
+use super::{Arrivals, End, Incoming, Orders, Outgoing};
 use crate::AgentSocketPorts;
-use crate::connections::{CloseReason, Instruct, Link};
+use crate::link::{CloseReason, Instruct, Link};
 use crate::streams::{Streams, WINDOW};
 use crate::translate;
 use delivery::Unfinished;
 
 /// Seconds between the heartbeats of an agent.
 const HEARTBEAT_INTERVAL: u64 = 30;
-/// How long an order is good.
-const ORDER_LIFETIME: TimeDelta = TimeDelta::seconds(60);
-/// How often silence and unaccepted commands are looked for.
-const TICK: Duration = Duration::from_secs(10);
+/// A peer is sent something when it was not for so long.
+const PING_EVERY: Duration = Duration::from_secs(PING_EVERY_SECONDS);
 /// How many of the agent's reports may wait for a commit before no more are read.
 const MAX_RECORDINGS: usize = 1024;
 /// How long a shutdown waits for reports that are on their way to a commit.
@@ -59,8 +55,9 @@ pub(super) struct Live {
     agent_id: AgentId,
     outgoing: Outgoing,
     link: Arc<Link>,
-    nonce: String,
-    sequence: u64,
+    orders: Orders,
+    /// When something was last sent.
+    sent_at: Instant,
     streams: Streams,
     unfinished: HashMap<CommandId, Unfinished>,
     /// Dispatched commands for which the window has no room yet.
@@ -69,6 +66,26 @@ pub(super) struct Live {
     more: bool,
     recordings: FuturesOrdered<BoxFuture<'static, Settled>>,
     refreshes: Vec<oneshot::Sender<()>>,
+    /// Who wants to know whether there is still somebody.
+    probes: Vec<oneshot::Sender<()>>,
+}
+
+/// The welcome to a connection.
+pub(super) fn welcome(
+    ports: &AgentSocketPorts,
+    connection_id: ConnectionId,
+    resume: Vec<ResumePoint>,
+) -> Instruction {
+    Instruction::Welcome(Welcome {
+        connection_id: connection_id.as_uuid(),
+        server_time: ports.clock.now(),
+        settings: Settings {
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            output_limit_bytes: ports.output_limit,
+            initial_credit_bytes: WINDOW,
+        },
+        resume,
+    })
 }
 
 impl Live {
@@ -77,26 +94,41 @@ impl Live {
         agent_id: AgentId,
         outgoing: Outgoing,
         link: Arc<Link>,
-        nonce: String,
+        orders: Orders,
     ) -> Self {
         Self {
             ports,
             agent_id,
             outgoing,
             link,
-            nonce,
-            sequence: 0,
+            orders,
+            sent_at: Instant::now(),
             streams: Streams::default(),
             unfinished: HashMap::new(),
             waiting: VecDeque::new(),
             more: true,
             recordings: FuturesOrdered::new(),
             refreshes: Vec::new(),
+            probes: Vec::new(),
         }
     }
 
     /// Welcomes the agent and settles what server and agent owe each other.
-    pub(super) async fn begin(&mut self, opening: Opening) -> Result<(), End> {
+    pub(super) async fn open(
+        &mut self,
+        version: &str,
+        journal: &[JournalEntry],
+    ) -> Result<(), End> {
+        let journal = translate::journal(journal);
+        let opening = self.ports.channel.open(self.agent_id, &journal).await?;
+        tracing::info!(
+            agent.id = %self.agent_id, agent.version = version,
+            agent.journalled = journal.len(), "agent connected"
+        );
+        self.begin(opening).await
+    }
+
+    async fn begin(&mut self, opening: Opening) -> Result<(), End> {
         let mut resume = Vec::with_capacity(opening.resume.len());
         for command in opening.resume {
             resume.push(ResumePoint {
@@ -107,17 +139,8 @@ impl Live {
             });
             self.unfinished.insert(command.id, Unfinished::accepted(command));
         }
-        self.order(Instruction::Welcome(Welcome {
-            connection_id: self.link.connection_id.as_uuid(),
-            server_time: self.ports.clock.now(),
-            settings: Settings {
-                heartbeat_interval: HEARTBEAT_INTERVAL,
-                output_limit_bytes: self.ports.output_limit,
-                initial_credit_bytes: WINDOW,
-            },
-            resume,
-        }))
-        .await?;
+        let welcome = welcome(&self.ports, self.link.peer.connection_id, resume);
+        self.order(welcome).await?;
         for id in opening.acknowledge {
             self.say(&ServerMessage::FinishedAck(FinishedAck { command_id: id.as_uuid() })).await?;
         }
@@ -136,36 +159,30 @@ impl Live {
         arrivals: &mut Arrivals,
         mut instructions: mpsc::UnboundedReceiver<Instruct>,
     ) -> End {
-        let mut last_frame = Instant::now();
-        let mut last_ping = Instant::now();
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let due = tokio::time::sleep_until(self.due());
+        tokio::pin!(due);
         loop {
+            // What is done is boxed while it is done: a connection that waits does not carry room
+            // for it.
             let step = tokio::select! {
                 arrival = arrivals.next(), if self.recordings.len() < MAX_RECORDINGS => {
-                    last_frame = Instant::now();
                     match arrival {
-                        Some(Ok(arrival)) => self.hear(arrival).await,
+                        Some(Ok(arrival)) => Box::pin(self.hear(arrival)).await,
                         Some(Err(end)) => Err(end),
                         None => Err(End::Gone),
                     }
                 }
                 Some((then, recorded)) = self.recordings.next(), if !self.recordings.is_empty() => {
-                    self.settle(then, recorded).await
+                    Box::pin(self.settle(then, recorded)).await
                 }
                 instruction = instructions.recv() => match instruction {
-                    Some(instruction) => self.follow(instruction).await,
+                    Some(instruction) => Box::pin(self.follow(instruction)).await,
                     None => Err(End::Gone),
                 },
-                _ = tick.tick() => {
-                    if last_frame.elapsed() >= Duration::from_secs(DEAD_AFTER_SECONDS) {
-                        Err(End::TimedOut)
-                    } else if last_ping.elapsed() >= Duration::from_secs(PING_EVERY_SECONDS) {
-                        last_ping = Instant::now();
-                        self.ping().await
-                    } else {
-                        self.send_again().await
-                    }
+                () = &mut due => {
+                    let done = Box::pin(self.on_time()).await;
+                    due.as_mut().reset(self.due());
+                    done
                 }
             };
             if let Err(end) = step {
@@ -174,8 +191,30 @@ impl Live {
         }
     }
 
+    /// When there is something to do, if nothing else happens. It is asked for when the last such
+    /// moment has come, and never further away than a ping: frames in between cost no timer.
+    fn due(&self) -> Instant {
+        let ping = self.sent_at + PING_EVERY;
+        let again = self.send_again_at().unwrap_or(ping);
+        self.link.silent_at().min(ping).min(again)
+    }
+
+    async fn on_time(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.link.silent_at() <= now {
+            return Err(End::TimedOut);
+        }
+        if self.sent_at + PING_EVERY <= now {
+            self.ping().await?;
+        }
+        self.send_again().await
+    }
+
     async fn hear(&mut self, arrival: Incoming) -> Result<(), End> {
         self.ports.connections.saw(self.agent_id, &self.link);
+        for probe in self.probes.drain(..) {
+            let _ = probe.send(());
+        }
         match arrival {
             Incoming::Message(message) => self.take_in(message).await,
             Incoming::Frame(frame) => self.take_in_output(frame),
@@ -295,6 +334,11 @@ impl Live {
                 self.refreshes.push(waiting);
                 self.say(&ServerMessage::SystemInfoRequest).await
             }
+            Instruct::Probe(waiting) => {
+                self.probes.push(waiting);
+                self.provoke().await
+            }
+            Instruct::Settle(_) => Ok(()),
             Instruct::Close(reason) => {
                 if reason == CloseReason::Shutdown {
                     let settled = std::mem::take(&mut self.recordings).for_each(|_| async {});
@@ -326,26 +370,27 @@ impl Live {
     }
 
     async fn order(&mut self, instruction: Instruction) -> Result<(), End> {
-        self.sequence += 1;
-        let order = Order {
-            agent_id: self.agent_id.as_uuid(),
-            nonce: self.nonce.clone(),
-            sequence: self.sequence,
-            expires_at: self.ports.clock.now() + ORDER_LIFETIME,
-            instruction,
-        };
-        match (self.ports.sign)(&order) {
-            Some(signed) => self.say(&ServerMessage::Signed(signed)).await,
-            None => Err(End::Violation("an order could not be written")),
-        }
+        let order = self.orders.sign(&self.ports, instruction)?;
+        self.say(&order).await
     }
 
     async fn say(&mut self, message: &ServerMessage) -> Result<(), End> {
+        self.sent_at = Instant::now();
         self.outgoing.say(message).await
     }
 
     async fn ping(&mut self) -> Result<(), End> {
-        self.outgoing.ping().await?;
-        self.send_again().await
+        self.sent_at = Instant::now();
+        self.outgoing.ping().await
+    }
+
+    /// Has the peer show at once that it is there. Who polls does so by the next request, for
+    /// which it has to be given something.
+    async fn provoke(&mut self) -> Result<(), End> {
+        if let Outgoing::Polled(_) = self.outgoing {
+            let server_time = self.ports.clock.now();
+            return self.say(&ServerMessage::HeartbeatAck(HeartbeatAck { server_time })).await;
+        }
+        self.ping().await
     }
 }

@@ -12,7 +12,7 @@ pub(crate) use caller::{Caller, Enroller, May, MayListen, wants_events};
 pub(crate) use idempotency::IdempotencyKey;
 pub(crate) use json::{Body, Json, null_as_default, some};
 pub(crate) use list::{ListAnswer, PageQuery, Query};
-pub(crate) use path::{Id, Number};
+pub(crate) use path::{ConnectionIn, Id, Number};
 pub(crate) use precondition::{IfMatch, etag};
 pub(crate) use source::Stranger;
 pub use source::{client_address, network};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
-use muster_kernel::ProblemCode;
+use muster_kernel::{ConnectionId, ProblemCode};
 
 use crate::Problem;
 
@@ -30,6 +30,27 @@ impl<T: FromStr> FromRequest for Id<T> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Ok(Self(request.match_info().get("id").and_then(|text| text.parse().ok()))))
+    }
+}
+
+/// The id `{connection_id}` in the path, under the same rules.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionIn(Id<ConnectionId>);
+
+impl ConnectionIn {
+    /// The id.
+    pub(crate) fn get(self) -> Result<ConnectionId, Problem> {
+        self.0.get()
+    }
+}
+
+impl FromRequest for ConnectionIn {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = request.match_info().get("connection_id").and_then(|text| text.parse().ok());
+        ready(Ok(Self(Id(id))))
     }
 }
 

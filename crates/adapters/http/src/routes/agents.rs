@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::connections::{CloneAnswer, ConnectionAnswer, ConnectionEntry};
 use crate::extract::{Id, Json, ListAnswer, May, PageQuery, Query};
 use crate::{AppState, Problem};
 
@@ -105,19 +106,13 @@ pub(crate) struct AgentAnswer {
     #[schema(value_type = Option<Object>)]
     metrics: Option<muster_agents::Metrics>,
     connection: Option<ConnectionAnswer>,
-}
-
-/// A live connection.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ConnectionAnswer {
-    id: Uuid,
-    connected_at: DateTime<Utc>,
-    peer_address: Option<String>,
+    /// Other machines that show its identity; a person has to decide what they are.
+    clones: Vec<CloneAnswer>,
 }
 
 impl From<AgentView> for AgentAnswer {
     fn from(view: AgentView) -> Self {
-        let AgentView { agent, status, connection } = view;
+        let AgentView { agent, status, connection, copies } = view;
         Self {
             id: agent.id.as_uuid(),
             customer_id: agent.customer_id.as_uuid(),
@@ -136,11 +131,8 @@ impl From<AgentView> for AgentAnswer {
             updated_at: agent.updated_at,
             system_info: agent.system_info,
             metrics: connection.as_ref().and_then(|connection| connection.metrics),
-            connection: connection.map(|connection| ConnectionAnswer {
-                id: connection.connection_id.as_uuid(),
-                connected_at: connection.connected_at,
-                peer_address: connection.peer_address,
-            }),
+            connection: connection.map(Into::into),
+            clones: copies.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -167,6 +159,9 @@ pub(crate) struct StatusAnswer {
     seconds_since_heartbeat: Option<i64>,
     connected: bool,
     connection: Option<ConnectionAnswer>,
+    /// The connection that ended last, and why.
+    last_end: Option<ConnectionEntry>,
+    clones: Vec<CloneAnswer>,
 }
 
 impl From<InvalidTags> for Problem {
@@ -179,7 +174,9 @@ impl From<AgentsError> for Problem {
     fn from(error: AgentsError) -> Self {
         let text = error.to_string();
         match error {
-            AgentsError::NotFound => Self::new(ProblemCode::NotFound, text),
+            AgentsError::NotFound | AgentsError::NoSuchCopy => {
+                Self::new(ProblemCode::NotFound, text)
+            }
             AgentsError::Invalid(error) => error.into(),
             AgentsError::Refresh(RefreshError::Offline) => {
                 Self::new(ProblemCode::AgentOffline, text)
@@ -269,8 +266,10 @@ pub(crate) async fn status(
     permit: May<act::ReadAgents>,
     id: Id<AgentId>,
 ) -> Result<impl Responder, Problem> {
-    let now = state.clock.now();
-    let agent = AgentAnswer::from(state.agents.get(&permit, id.get()?).await?);
+    let (id, now) = (id.get()?, state.clock.now());
+    let agent = AgentAnswer::from(state.agents.get(&permit, id).await?);
+    let connections = state.agents.connections(&permit, id).await?;
+    let last_end = connections.into_iter().find(|record| record.end.is_some());
     Ok(web::Json(StatusAnswer {
         agent_id: agent.id,
         status: agent.status,
@@ -278,6 +277,8 @@ pub(crate) async fn status(
         seconds_since_heartbeat: agent.last_seen.map(|seen| (now - seen).num_seconds().max(0)),
         connected: agent.connection.is_some(),
         connection: agent.connection,
+        last_end: last_end.map(Into::into),
+        clones: agent.clones,
     }))
 }
 

@@ -32,8 +32,9 @@ impl EventsQuery {
     }
 }
 
-/// Everything that you may see, live, from now on: events `agent`, `command` and `run`.
-/// `Last-Event-ID` goes on after the last event that was received; `reset` says that events before
+/// Everything that you may see, live, from now on: events `agent` (a machine is `online` or `offline`
+/// from now on), `connection` (one begins or has ended, and why), `clone` (another machine shows the
+/// identity of an agent, or does no longer), `command` and `run`. `Last-Event-ID` goes on after the last event that was received; `reset` says that events before
 /// are not to be had any more.
 #[utoipa::path(
     get, path = "/events", tag = "events", operation_id = "events",

@@ -7,6 +7,7 @@ mod approvals;
 mod audit;
 mod auth;
 mod commands;
+mod connections;
 mod customers;
 mod described;
 mod enrollment_tokens;
@@ -113,6 +114,8 @@ routes! {
     "/agents" { get => agents::list }
     "/agents/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
     "/agents/{id}/refresh" { post => agents::refresh }
+    "/agents/{id}/connections" { get => connections::list }
+    "/agents/{id}/clones/{connection_id}/resolve" { post => connections::resolve }
     "/agents/{id}/command" { post => commands::give::run }
     "/agents/{id}/commands" { get => commands::read::of_agent, post => commands::give::queue }
     "/agents/{id}/tasks" { get => commands::read::of_agent }
@@ -243,6 +246,7 @@ const ALIASES: &[(&str, &str)] = &[
         reports::alive, reports::heartbeat, reports::own_heartbeat, reports::result,
         agents::list, agents::online, agents::offline, agents::status, agents::read,
         agents::update, agents::delete, agents::refresh,
+        connections::list, connections::resolve,
         commands::give::run, commands::give::queue, commands::give::action,
         commands::read::of_agent, commands::read::one_of_agent, commands::read::list,
         commands::read::read, commands::output::output, commands::cancel::cancel,

@@ -4,37 +4,39 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use muster_agents::{AgentProgram, SystemInfo};
+use muster_agents::{AgentProgram, ConnectionRecord, SystemInfo};
 use muster_kernel::{AgentId, CustomerId, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Query;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::IDS_AT_ONCE;
 use super::entity::{Column, Entity};
+use super::{IDS_AT_ONCE, connections};
 use crate::DatabaseError;
 use crate::columns::{json, micros};
 
-/// A machine that has connected, with its program.
-pub(super) type Arrival = (AgentId, AgentProgram, Timestamp);
+/// The program of a machine that has connected, and the connection.
+pub(super) type Arrival = (AgentProgram, ConnectionRecord);
 
 /// What a machine says about itself.
 pub(super) type Description = (AgentId, SystemInfo, Timestamp);
 
-/// Notes that they are connected, those with the same program by one statement; answers whose
-/// machines they are.
+/// Notes that they are connected, those with the same program by one statement, and that their
+/// connections have begun; answers whose machines they are.
 pub(super) fn note(
     transaction: &DatabaseTransaction,
     arrivals: Vec<Arrival>,
 ) -> BoxFuture<'_, Result<Vec<Option<CustomerId>>, DatabaseError>> {
     async move {
-        let asked: Vec<Uuid> = arrivals.iter().map(|(id, ..)| id.as_uuid()).collect();
+        let asked: Vec<Uuid> = arrivals.iter().map(|(_, it)| it.agent_id.as_uuid()).collect();
+        let mut begun = Vec::with_capacity(arrivals.len());
         let mut alike: BTreeMap<_, (i64, Vec<Uuid>)> = BTreeMap::new();
-        for (id, program, now) in arrivals {
+        for (program, connection) in arrivals {
             let (latest, ids) =
                 alike.entry((program.version, json(&program.capabilities))).or_default();
-            *latest = Ord::max(*latest, micros(now));
-            ids.push(id.as_uuid());
+            *latest = Ord::max(*latest, micros(connection.began_at));
+            ids.push(connection.agent_id.as_uuid());
+            begun.push(connection);
         }
         let mut customers = HashMap::with_capacity(asked.len());
         for ((version, capabilities), (latest, ids)) in alike {
@@ -55,6 +57,8 @@ pub(super) fn note(
                 }
             }
         }
+        begun.retain(|connection| customers.contains_key(&connection.agent_id.as_uuid()));
+        connections::begin(transaction, begun).await?;
         Ok(asked.iter().map(|id| customers.get(id).copied()).collect())
     }
     .boxed()

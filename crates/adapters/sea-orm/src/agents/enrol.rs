@@ -76,7 +76,8 @@ async fn enrol(
     let registration =
         Registration { tags: candidate.registration.tags.with(tags), ..candidate.registration };
     let agent = registration.into_agent(candidate.id, customer_id, candidate.now);
-    let row = |agent| Model::of(agent, candidate.agent_token).into_active_model().reset_all();
+    let token = Some(candidate.agent_token);
+    let row = |agent| Model::of(agent, token).into_active_model().reset_all();
     let (agent, action) = match known {
         Some(known) => (agent.succeeding(Agent::try_from(known)?), "agent.enrol_again"),
         None => (agent, "agent.enrol"),

@@ -38,7 +38,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
     /// The row of `agent`, who shows a token with this hash.
-    pub(crate) fn of(agent: &Agent, token: TokenHash) -> Self {
+    pub(crate) fn of(agent: &Agent, token: Option<TokenHash>) -> Self {
         Self {
             id: agent.id.as_uuid(),
             customer_id: agent.customer_id.as_uuid(),
@@ -52,7 +52,7 @@ impl Model {
             notes: agent.notes.clone(),
             machine_id: agent.machine_id.clone(),
             system_info: agent.system_info.as_ref().map(json),
-            token_hash: Some(token.as_bytes().to_vec()),
+            token_hash: token.map(|token| token.as_bytes().to_vec()),
             last_seen: agent.last_seen.map(micros),
             created_at: micros(agent.created_at),
             updated_at: micros(agent.updated_at),

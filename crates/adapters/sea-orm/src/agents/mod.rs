@@ -1,6 +1,8 @@
 //! The registry of machines.
 
 mod arrivals;
+mod connections;
+mod copies;
 mod enrol;
 pub(crate) mod entity;
 
@@ -10,7 +12,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_agents::{
     Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection, AgentStatus,
-    AgentTokens, ONLINE_FOR, OsType, SelectedAgent, StatusCounts, SystemInfo,
+    AgentTokens, ConnectionRecord, ONLINE_FOR, OsType, SelectedAgent, StatusCounts, SystemInfo,
 };
 use muster_kernel::{
     AgentId, Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError, TenantScope,
@@ -296,11 +298,10 @@ impl AgentRepository for SeaAgents {
 
     async fn record_connected(
         &self,
-        id: AgentId,
         program: AgentProgram,
-        now: Timestamp,
+        connection: ConnectionRecord,
     ) -> Result<Option<CustomerId>, StorageError> {
-        self.arrivals.write(&self.database, (id, program, now)).await
+        self.arrivals.write(&self.database, (program, connection)).await
     }
 
     async fn record_seen(

@@ -7,10 +7,12 @@ use muster_kernel::{
     TokenHash, TokenKind,
 };
 
+use super::connection;
+use super::connections::{connections_are_kept, copies_are_decided_about};
 use crate::{
     Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
-    AgentStatus, AgentTokens, Enrol, EnrolCandidate, EnrolError, ONLINE_FOR, OsType, Registration,
-    RegistrationRequest, StatusCounts, SystemInfo,
+    AgentStatus, AgentTokens, ConnectionLog, CopyVerdicts, Enrol, EnrolCandidate, EnrolError,
+    ONLINE_FOR, OsType, Registration, RegistrationRequest, StatusCounts, SystemInfo,
 };
 
 /// What the contract suite needs of a registry: itself, and customers whose tokens are good.
@@ -52,12 +54,15 @@ const fn author() -> Author {
     Author::system()
 }
 
-/// The contract of [`AgentRepository`], [`AgentTokens`] and [`Enrol`], to be run on an empty
-/// registry.
+/// The contract of [`AgentRepository`], [`AgentTokens`], [`Enrol`], [`ConnectionLog`] and
+/// [`CopyVerdicts`], to be run on an empty registry.
 ///
 /// # Panics
 /// When the registry breaks it.
-pub async fn contract<R: AgentRepository + AgentTokens + Enrol>(subject: &Subject<'_, R>) {
+pub async fn contract<R>(subject: &Subject<'_, R>)
+where
+    R: AgentRepository + AgentTokens + Enrol + ConnectionLog + CopyVerdicts,
+{
     let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(11));
     the_same_machine_is_the_same_agent(subject, &clock, &entropy).await;
     a_scope_hides_what_lies_outside(subject, &clock, &entropy).await;
@@ -65,6 +70,8 @@ pub async fn contract<R: AgentRepository + AgentTokens + Enrol>(subject: &Subjec
     machines_are_picked_by_everything_that_is_given(subject, &clock, &entropy).await;
     changes_and_reports_are_kept(subject, &clock, &entropy).await;
     a_deleted_agent_is_gone(subject, &clock, &entropy).await;
+    connections_are_kept(subject, &clock, &entropy).await;
+    copies_are_decided_about(subject, &clock, &entropy).await;
 }
 
 async fn machines_are_picked_by_everything_that_is_given<
@@ -257,7 +264,8 @@ async fn changes_and_reports_are_kept<R: AgentRepository + Enrol>(
         .unwrap();
     assert_eq!((clean.notes, clean.hostname.as_str()), (None, "changed"));
     let program = AgentProgram { version: "9.9".into(), capabilities: vec!["shell:sh".into()] };
-    let connected = registry.record_connected(id, program.clone(), clock.now()).await;
+    let begun = connection(id, clock, entropy);
+    let connected = registry.record_connected(program.clone(), begun).await;
     assert_eq!(connected.unwrap(), Some(customers[0].0));
     let newer = AgentFilter { version: Some("9.9".into()), ..AgentFilter::default() };
     let page = registry.list(&TenantScope::All, &newer, &PageRequest::default()).await.unwrap();
@@ -281,7 +289,8 @@ async fn a_deleted_agent_is_gone<R: AgentRepository + AgentTokens + Enrol>(
     assert!(!registry.delete(&TenantScope::All, id, &author(), clock.now()).await.unwrap());
     assert_eq!(registry.record_seen(vec![id], clock.now()).await.unwrap(), [id]);
     let program = AgentProgram { version: "1".into(), capabilities: Vec::new() };
-    assert_eq!(registry.record_connected(id, program, clock.now()).await.unwrap(), None);
+    let begun = connection(id, clock, entropy);
+    assert_eq!(registry.record_connected(program, begun).await.unwrap(), None);
     let back = candidate("doomed", Some("m-9"), clock, entropy);
     assert_ne!(registry.enrol(token.into(), back).await.unwrap(), id, "ids are not used again");
 }

@@ -72,6 +72,12 @@ impl Live {
         Ok(())
     }
 
+    /// When something that was sent would have to be accepted.
+    pub(super) fn send_again_at(&self) -> Option<Instant> {
+        let waiting = self.unfinished.values().filter(|held| !held.accepted);
+        waiting.map(|held| held.sent_at + ACCEPT_PATIENCE).min()
+    }
+
     /// Sends again what was not accepted in time.
     pub(super) async fn send_again(&mut self) -> Result<(), End> {
         let late: Vec<_> = self
