@@ -140,6 +140,9 @@ impl Server {
     }
 
     /// A fresh installation on SQLite, running: for what is about its files.
+    ///
+    /// # Panics
+    /// When it does not start.
     pub async fn on_sqlite() -> Self {
         let folder = TempDir::new().unwrap();
         let database_url = databases::in_folder(folder.path());
@@ -147,6 +150,9 @@ impl Server {
     }
 
     /// An installation on this database, running.
+    ///
+    /// # Panics
+    /// When it does not start.
     pub async fn on_database(url: &str, settings: &[(&str, &str)]) -> Self {
         Self::start_in(TempDir::new().unwrap(), LOCALHOST, url.to_owned(), settings).await
     }

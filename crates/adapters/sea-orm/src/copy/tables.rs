@@ -137,14 +137,16 @@ pub(super) async fn tables(connection: &impl ConnectionTrait) -> Result<Vec<Tabl
         found.entry(table.clone()).or_insert_with(new).columns.push((column, known));
     }
     // Each database sorts in its own way.
-    found.values_mut().for_each(|table| table.columns.sort_by(|a, b| a.0.cmp(&b.0)));
+    for table in found.values_mut() {
+        table.columns.sort_by(|a, b| a.0.cmp(&b.0));
+    }
     let references = triples(connection, references).await.map_err(&failed)?;
-    Ok(in_order(found, references))
+    Ok(in_order(found, &references))
 }
 
 fn in_order(
     mut waiting: BTreeMap<String, Table>,
-    references: Vec<(String, String, String)>,
+    references: &[(String, String, String)],
 ) -> Vec<Table> {
     let mut ordered = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
