@@ -391,7 +391,7 @@ fn finished(id: Uuid, outcome: Outcome, world: &World) -> Finished {
         command_id: id,
         outcome,
         exit_code,
-        execution_time: ran.then(|| world.behaviour.takes.as_secs_f64()),
+        execution_time: ran.then_some(world.behaviour.takes.as_secs_f64()),
         stdout_bytes: u64::try_from(length).unwrap_or(u64::MAX),
         stderr_bytes: 0,
         failure_code: failure_code.map(ToOwned::to_owned),

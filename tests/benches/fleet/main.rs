@@ -5,6 +5,8 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
     reason = "a benchmark ends where it fails, and prints what it found"
 )]
 

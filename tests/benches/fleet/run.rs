@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use muster_tests::{Api, Server};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::Skipped;
@@ -73,12 +74,16 @@ pub(crate) async fn start(api: &Api) -> String {
 /// The run once it has ended.
 pub(crate) async fn ended(api: &Api, run: &str, begun: Instant) -> Value {
     loop {
-        let now = api.get(&format!("/runs/{run}")).await;
-        if now["status"] != "running" {
-            return now;
+        // A server at its limit closes a connection that was quiet for long: asked again.
+        let answer = api.request(Method::GET, &format!("/runs/{run}")).send().await;
+        if let Ok(answer) = answer {
+            let now: Value = answer.json().await.unwrap();
+            if now["status"] != "running" {
+                return now;
+            }
         }
-        assert!(begun.elapsed() < PATIENCE, "{now}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(begun.elapsed() < PATIENCE, "the run does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

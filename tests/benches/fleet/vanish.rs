@@ -38,7 +38,7 @@ impl Network {
     }
 
     /// Has the firewall swallow everything, or nothing any more.
-    fn swallow(&self, yes: bool) -> Result<(), Skipped> {
+    fn swallow(yes: bool) -> Result<(), Skipped> {
         let nft = |rule: &str| {
             let exec = ["netns", "exec", NAMESPACE, "nft"];
             run(Command::new("ip").args(exec).args(rule.split(' ')))
@@ -61,9 +61,9 @@ impl Drop for Network {
 
 pub(crate) async fn measure(agents: usize) -> Result<(), Skipped> {
     needs_files(agents)?;
-    let network = Network::make()?;
-    network.swallow(true)?;
-    network.swallow(false)?;
+    let _network = Network::make()?;
+    Network::swallow(true)?;
+    Network::swallow(false)?;
     let server = Server::start_at(IpAddr::V4(HERE), &[("MUSTER_INSECURE_HTTP", "true")]).await;
     let (api, token) = prepared(&server).await;
     let folder = tempfile::tempdir().unwrap();
@@ -85,14 +85,14 @@ pub(crate) async fn measure(agents: usize) -> Result<(), Skipped> {
     vanishing.connected().await;
     let half = agents / 2;
     println!("  {} machines connected", 2 * half);
-    network.swallow(true)?;
+    Network::swallow(true)?;
     let gone = Instant::now();
     // Its goodbyes are swallowed as well.
     vanishing.kill();
     let offline = until(&api, "offline", half, gone).await;
     println!("  {half} vanished: {offline} (asked: < 75 s)");
     let prober = Prober::start(api.clone());
-    network.swallow(false)?;
+    Network::swallow(false)?;
     let mut back = vanish.start();
     let took = back.connected().await;
     let (p50, p99, count) = prober.stop().await;
