@@ -108,7 +108,7 @@ impl RawAgent {
     /// # Panics
     /// When the connection is broken.
     pub async fn hello(&mut self, journal: Vec<JournalEntry>, agent_time: DateTime<Utc>) {
-        let hello = AgentMessage::Hello(Hello {
+        let hello = AgentMessage::Hello(Box::new(Hello {
             version: "test".into(),
             os_type: "linux".into(),
             os: "Linux".into(),
@@ -121,7 +121,7 @@ impl RawAgent {
             nonce: self.nonce.clone(),
             agent_time,
             journal,
-        });
+        }));
         self.say(&hello).await.unwrap();
     }
 

@@ -43,6 +43,11 @@ impl World {
         .await
     }
 
+    /// Waits until the agent has heard its welcome: before, it has no connection that could end.
+    async fn greeted(&self, id: &str) {
+        self.api.post(&format!("/agents/{id}/command"), &json!({ "command": "true" })).await;
+    }
+
     /// Waits for the machine that is kept apart.
     async fn clone_of(&self, id: &str) -> Value {
         eventually("a clone is shown", async || {
@@ -128,6 +133,7 @@ async fn an_agent_says_how_often_it_tried_and_why_its_last_connection_ended() {
     let id = world.api.connected("laptop").await;
     let first = &world.connections(&id).await[0];
     assert_eq!((&first["reconnect_attempts"], &first["previous_end"]), (&json!(0), &json!(null)));
+    world.greeted(&id).await;
     world.server.kill();
     tokio::time::sleep(Duration::from_secs(3)).await;
     world.server.restart().await;
@@ -135,8 +141,7 @@ async fn an_agent_says_how_often_it_tried_and_why_its_last_connection_ended() {
     let second = &world.connections(&id).await[0];
     assert!(second["reconnect_attempts"].as_u64().unwrap() > 0, "{second}");
     assert!(second["previous_end"].is_string(), "{second}");
-    // Who has not heard the welcome yet has nothing to take leave of.
-    world.api.post(&format!("/agents/{id}/command"), &json!({ "command": "true" })).await;
+    world.greeted(&id).await;
     assert!(agent.stop());
     world.ended(&id, "closed_by_agent").await;
 }

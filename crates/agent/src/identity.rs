@@ -58,7 +58,7 @@ impl Identity {
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    _lock: Arc<File>,
+    lock: Arc<File>,
 }
 
 impl DataDir {
@@ -71,7 +71,7 @@ impl DataDir {
         builder.create(path).with_context(|| format!("can't make {}", path.display()))?;
         let lock = private().create(true).write(true).truncate(false).open(path.join("lock"))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock: Arc::new(lock) }),
             Err(TryLockError::WouldBlock) => {
                 bail!("another agent runs on {}: stop it or use another folder", path.display())
             }
@@ -101,7 +101,7 @@ impl DataDir {
             Some(name) => self.folder(name)?,
             None => self.path.clone(),
         };
-        Ok(Self { path, _lock: Arc::clone(&self._lock) })
+        Ok(Self { path, lock: Arc::clone(&self.lock) })
     }
 
     /// Forgets the random text kept under `name`.

@@ -12,7 +12,7 @@ use crate::order::Signed;
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AgentMessage {
     /// The first message of a connection.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// Alive, and how it feels.
     Heartbeat(Heartbeat),
     /// What kind of machine this is: after the welcome, on change, and when asked.

@@ -103,10 +103,10 @@ impl Connections {
     }
 
     /// Enters a connection; an earlier one of the same agent is ended.
-    pub(crate) fn enter(&self, id: AgentId, link: Arc<Link>) {
+    pub(crate) fn enter(&self, id: AgentId, link: &Arc<Link>) {
         let mut lingering = self.inner.lingering.lock();
-        self.inner.is_there(id, &link);
-        let earlier = self.inner.links.insert(id, Arc::clone(&link));
+        self.inner.is_there(id, link);
+        let earlier = self.inner.links.insert(id, Arc::clone(link));
         let was_online = lingering.remove(&id).is_some() || earlier.is_some();
         let Peer { customer_id, connection_id, .. } = link.peer;
         if !was_online {
@@ -169,7 +169,7 @@ impl Connections {
         &self,
         id: AgentId,
         customer: CustomerId,
-        copy: MachineCopy,
+        copy: &MachineCopy,
         instructions: mpsc::UnboundedSender<Instruct>,
     ) -> bool {
         if self.inner.closing.load(Ordering::SeqCst)
@@ -177,7 +177,7 @@ impl Connections {
         {
             return false;
         }
-        self.inner.history.tell_copy(id, customer, &copy, None);
+        self.inner.history.tell_copy(id, customer, copy, None);
         true
     }
 

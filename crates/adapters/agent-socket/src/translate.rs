@@ -31,7 +31,7 @@ pub(crate) fn journal(entries: &[wire::JournalEntry]) -> BTreeMap<CommandId, Pro
 }
 
 /// What an agent says, cut to the size that enrolment allows.
-fn cut(text: &String) -> String {
+fn cut(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
@@ -39,20 +39,20 @@ fn cut(text: &String) -> String {
 pub(crate) fn incarnation(hello: &wire::Hello) -> Incarnation {
     Incarnation {
         boot_id: cut(&hello.boot_id),
-        instance_id: hello.instance_id.as_ref().map(cut).filter(|id| !id.is_empty()),
+        instance_id: hello.instance_id.as_deref().map(cut).filter(|id| !id.is_empty()),
     }
 }
 
 /// Why the agent's last connection ended, as it says.
 pub(crate) fn previous_end(hello: &wire::Hello) -> Option<String> {
-    hello.last_end.as_ref().map(cut)
+    hello.last_end.as_deref().map(cut)
 }
 
 /// What the agent's program says of itself.
 pub(crate) fn program(hello: &wire::Hello) -> AgentProgram {
     AgentProgram {
         version: cut(&hello.version),
-        capabilities: hello.capabilities.iter().take(64).map(cut).collect(),
+        capabilities: hello.capabilities.iter().take(64).map(|text| cut(text)).collect(),
     }
 }
 

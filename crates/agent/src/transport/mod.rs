@@ -53,7 +53,7 @@ impl Transport {
         match way {
             Way::Websocket => {
                 let mut socket = Socket::open(server, identity, tls).await?;
-                socket.say(&AgentMessage::Hello(hello)).await?;
+                socket.say(&AgentMessage::Hello(Box::new(hello))).await?;
                 Ok(Self::Socket(Box::new(socket)))
             }
             Way::Http => Ok(Self::Requests(Requests::open(server, identity, tls, hello).await?)),

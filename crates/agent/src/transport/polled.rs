@@ -65,7 +65,7 @@ impl Requests {
         let hello = PollRequest {
             connection_id: None,
             sent: 0,
-            messages: vec![Polled::Message(AgentMessage::Hello(hello))],
+            messages: vec![Polled::Message(AgentMessage::Hello(Box::new(hello)))],
             received: 0,
             wait: Some(MAX_WAIT_SECONDS),
             close: false,

@@ -91,7 +91,7 @@ impl World {
             token: None,
         };
         let link = Arc::new(Link::new(peer, self.clock.now(), Some(sender)));
-        self.connections.enter(command.agent_id, Arc::clone(&link));
+        self.connections.enter(command.agent_id, &link);
         End { id: command.agent_id, link, told }
     }
 

@@ -150,7 +150,7 @@ impl Session {
         *entered = Some(Arc::clone(&link));
         // Entered before the archive is asked: a command given in between comes both ways, and
         // the second of them is dropped. The other way round it would come by neither.
-        ports.connections.enter(*agent_id, Arc::clone(&link));
+        ports.connections.enter(*agent_id, &link);
         let orders = Orders::new(*agent_id, hello.nonce);
         let mut live = Live::new(Arc::clone(ports), *agent_id, self.outgoing.clone(), link, orders);
         live.open(&hello.version, &hello.journal).await?;
@@ -176,7 +176,7 @@ impl Session {
             decision: None,
         };
         let connections = &self.ports.connections;
-        if !connections.enter_copy(self.agent_id, customer, copy.clone(), sender) {
+        if !connections.enter_copy(self.agent_id, customer, &copy, sender) {
             return self.ended(End::Violation("too many copies of this machine wait"), None);
         }
         tracing::warn!(
@@ -238,7 +238,7 @@ impl Session {
 
 async fn hello(arrivals: &mut Arrivals) -> Result<Box<Hello>, End> {
     match arrivals.next().await {
-        Some(Ok(Incoming::Message(AgentMessage::Hello(hello)))) => Ok(Box::new(hello)),
+        Some(Ok(Incoming::Message(AgentMessage::Hello(hello)))) => Ok(hello),
         Some(Ok(_)) => Err(End::Violation("the first message is hello")),
         Some(Err(end)) => Err(end),
         None => Err(End::Closed),

@@ -168,7 +168,7 @@ pub(super) async fn connections_are_kept<R: AgentRepository + Enrol + Connection
     };
     let own = connection(id, clock, entropy);
     begin(&own).await;
-    assert_eq!(registry.latest(id).await.unwrap(), [own.clone()]);
+    assert_eq!(registry.latest(id).await.unwrap(), std::slice::from_ref(&own));
     clock.advance(TimeDelta::seconds(90));
     let ended = ConnectionRecord {
         last_frame_at: own.began_at + TimeDelta::seconds(30),
@@ -180,7 +180,7 @@ pub(super) async fn connections_are_kept<R: AgentRepository + Enrol + Connection
         ..own.clone()
     };
     registry.record_ended(vec![ended.clone()]).await.unwrap();
-    assert_eq!(registry.latest(id).await.unwrap(), [ended.clone()]);
+    assert_eq!(registry.latest(id).await.unwrap(), std::slice::from_ref(&ended));
     let seen = registry.find(&TenantScope::All, id).await.unwrap().unwrap().last_seen;
     assert_eq!(seen, Some(ended.last_frame_at), "not later than its last frame");
 
