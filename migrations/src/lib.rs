@@ -26,6 +26,8 @@ mod m20261121_000021_first_saved_commands;
 mod m20261121_000025_approvals;
 mod m20261121_000030_output_encoding;
 mod m20261121_000031_time_zones;
+mod m20261121_000037_metric_samples;
+mod m20261121_000038_metric_rollups;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -58,6 +60,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000025_approvals::Migration),
             Box::new(m20261121_000030_output_encoding::Migration),
             Box::new(m20261121_000031_time_zones::Migration),
+            Box::new(m20261121_000037_metric_samples::Migration),
+            Box::new(m20261121_000038_metric_rollups::Migration),
         ]
     }
 }

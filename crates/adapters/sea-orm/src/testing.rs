@@ -1,7 +1,9 @@
 //! A database of its own for every test.
 
 use muster_agents::Enrol;
+use muster_agents::metrics::{Ageing, MetricsStore, Pack, Resolution, Rolled, Step, roll};
 use muster_agents::testing::candidate;
+use muster_agents::testing::metrics::{agent, day_of_samples};
 use muster_audit::ChainKey;
 use muster_commands::schedules::{
     Firing, FiringOutcome, Schedule, ScheduleCourses, ScheduleRepository, Settlement,
@@ -13,7 +15,9 @@ use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{AgentId, Author, CustomerId, FiringId, TokenHash};
 use tempfile::TempDir;
 
-use crate::{Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens, SeaSchedules};
+use crate::{
+    Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens, SeaMetrics, SeaSchedules,
+};
 
 /// The key of the audit log in tests.
 pub(crate) const CHAIN_KEY: ChainKey = ChainKey::new([3; 32]);
@@ -54,6 +58,18 @@ pub(crate) async fn agents(database: &Database) -> [(AgentId, CustomerId); 2] {
     };
     let [one, other] = customers(database).await;
     [enrol(one).await, enrol(other).await]
+}
+
+/// A machine's samples, and what they come to.
+pub(crate) async fn measured(database: &Database) {
+    let store = SeaMetrics::new(database.clone());
+    let samples = day_of_samples();
+    let agent_id = agent(1);
+    store.append(vec![Pack { agent_id, samples: samples[..120].to_vec() }]).await.unwrap();
+    let (resolution, at) = (Resolution::Hours, samples[0].at);
+    let buckets = roll(Step::HOUR, None, &samples);
+    let rolled = vec![Rolled { resolution, at, buckets }];
+    store.age(vec![Ageing { agent_id, rolled, forget: Vec::new() }]).await.unwrap();
 }
 
 /// A schedule for all customers, with a history.

@@ -3,7 +3,7 @@
 //! A machine enrols once with an enrollment token and is from then on an [`Agent`] with a token
 //! of its own. What it tells about itself is kept in the registry ([`AgentRepository`]); whether
 //! it is connected right now is known to [`Presence`], which lives in memory. [`Enrolment`] lets
-//! machines in, [`Agents`] is what people do with them.
+//! machines in, [`Agents`] is what people do with them. How machines fare over time is in [`metrics`].
 //!
 //! To add something that is known of a machine: give it a field in [`Agent`] or [`SystemInfo`],
 //! a case in the contract suite in `testing`, and a column by a migration.
@@ -11,6 +11,7 @@
 
 mod agent;
 mod enrolment;
+pub mod metrics;
 mod ports;
 mod registration;
 #[cfg(feature = "testing")]
@@ -19,6 +20,7 @@ mod usecase;
 
 pub use agent::{Agent, AgentStatus, Metrics, NetworkInterface, ONLINE_FOR, OsType, SystemInfo};
 pub use enrolment::{Credential, EnrolError, Enrolled, Enrolment, MachineKey};
+pub use metrics::{Heartbeat, HeartbeatListener, Heartbeats};
 pub use ports::{
     Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
     AgentTokens, Connection, Enrol, EnrolCandidate, Presence, RefreshError, SelectedAgent,

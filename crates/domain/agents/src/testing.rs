@@ -16,6 +16,7 @@ use muster_kernel::{
 use parking_lot::Mutex;
 
 mod contract;
+pub mod metrics;
 
 pub use contract::{Subject, candidate, contract};
 
