@@ -15,6 +15,7 @@ use tracing_actix_web::TracingLogger;
 
 use crate::config::Config;
 use crate::jobs;
+use crate::jobs::metrics;
 use crate::logging;
 use crate::tls::Tls;
 use crate::wiring::{Wired, wire};
@@ -75,6 +76,8 @@ pub(crate) async fn run(
         history,
         compression,
         scheduler,
+        recorder,
+        upkeep,
         database,
         stop,
         ..
@@ -116,6 +119,8 @@ pub(crate) async fn run(
     tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
     tasks.spawn(jobs::run_schedules(scheduler, state.clock.clone(), stop.clone()));
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
+    tasks.spawn(metrics::record(recorder, stop.clone()));
+    tasks.spawn(metrics::look_after(upkeep, stop.clone()));
     tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
     tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));
     let housekeeping = jobs::Housekeeping { state, retention, history, compression, database };

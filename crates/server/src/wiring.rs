@@ -1,5 +1,6 @@
 //! Which adapter stands behind which port.
 
+mod measuring;
 mod planning;
 mod work;
 
@@ -9,6 +10,7 @@ use actix_web::web;
 use anyhow::Context;
 use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
+use muster_agents::metrics::{Recorder, Upkeep};
 use muster_agents::{Agents, Enrolment};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
@@ -30,6 +32,7 @@ use muster_sea_orm::{
 use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
 
+use self::measuring::Measuring;
 use self::planning::Planning;
 use self::work::Work;
 use crate::absentees::KnownAbsentees;
@@ -53,6 +56,8 @@ pub(crate) struct Wired {
     pub(crate) history: HistoryRetention,
     pub(crate) compression: Compression,
     pub(crate) scheduler: Scheduler,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) upkeep: Upkeep,
     pub(crate) database: Database,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
@@ -82,6 +87,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let absentees = Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone()));
     let approvals = work.approvals(absentees.clone(), clock.clone());
     let planning = Planning::new(&base, &work, absentees, config.limits);
+    let measuring = Measuring::new(&base, &work, &settings);
     let log = Arc::new(SeaAudit::new(database.clone()));
     let socket = agent_socket(&base, &work, config);
     let Work { agents, customers, connections, .. } = work;
@@ -92,6 +98,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         enrollment_tokens: enrollment_tokens(&base, customers, keys.clone()),
         enrolment: Enrolment::new(agents.clone(), keys, clock.clone(), entropy.clone()),
         agents: Agents::new(agents.clone(), presence, clock.clone()),
+        metrics: measuring.history,
         agent_tokens: agents.clone(),
         commands: work.commands,
         local: work.local,
@@ -124,6 +131,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         compression: work.compression,
         history: planning.history,
         scheduler: planning.ticker,
+        recorder: measuring.recorder,
+        upkeep: measuring.upkeep,
         database,
         stop,
         first_password,

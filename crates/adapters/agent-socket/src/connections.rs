@@ -7,9 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use dashmap::DashMap;
-use muster_agents::{AgentRepository, Connection, Metrics, Presence, RefreshError};
+use muster_agents::{
+    AgentRepository, Connection, Heartbeat, Heartbeats, Metrics, Presence, RefreshError,
+};
 use muster_commands::{Command, Courier};
-use muster_kernel::{AgentId, Clock, CommandId, ConnectionId, Entropy, StorageError, Timestamp};
+use muster_kernel::{
+    AgentId, Clock, CommandId, ConnectionId, CustomerId, Entropy, StorageError, Timestamp,
+};
 use muster_protocol::MAX_UNFINISHED_COMMANDS;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -50,6 +54,8 @@ pub(crate) enum CloseReason {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) connection_id: ConnectionId,
+    /// Whose machine it is, where that is known.
+    customer_id: Option<CustomerId>,
     connected_at: Timestamp,
     peer_address: Option<String>,
     last_frame_at: Mutex<Timestamp>,
@@ -71,6 +77,7 @@ impl Link {
     ) -> Self {
         Self {
             connection_id,
+            customer_id: None,
             connected_at: now,
             peer_address,
             last_frame_at: Mutex::new(now),
@@ -81,8 +88,9 @@ impl Link {
         }
     }
 
-    pub(crate) fn set_metrics(&self, metrics: Metrics) {
-        *self.metrics.lock() = Some(metrics);
+    /// The same of a machine of this customer.
+    pub(crate) fn of(self, customer_id: Option<CustomerId>) -> Self {
+        Self { customer_id, ..self }
     }
 
     pub(crate) fn set_unfinished(&self, count: usize) {
@@ -107,14 +115,15 @@ impl Link {
 pub struct Connections {
     links: Arc<DashMap<AgentId, Arc<Link>>>,
     seen: Arc<Mutex<Vec<AgentId>>>,
+    heartbeats: Heartbeats,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Connections {
-    /// With nobody connected.
-    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { links: Arc::default(), seen: Arc::default(), clock, entropy }
+    /// With nobody connected; what machines say of their load goes into `heartbeats`.
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, heartbeats: Heartbeats) -> Self {
+        Self { links: Arc::default(), seen: Arc::default(), heartbeats, clock, entropy }
     }
 
     /// Enters a connection; an earlier one of the same agent is ended.
@@ -135,6 +144,13 @@ impl Connections {
         if !link.seen.swap(true, Ordering::Relaxed) {
             self.seen.lock().push(id);
         }
+    }
+
+    /// Takes in what a machine says of its load.
+    pub(crate) fn measured(&self, id: AgentId, link: &Link, metrics: Metrics) {
+        *link.metrics.lock() = Some(metrics);
+        let (customer_id, at) = (link.customer_id, self.clock.now());
+        self.heartbeats.hear(Heartbeat { agent_id: id, customer_id, metrics, at });
     }
 
     /// Writes who was seen since the last call, in one write, and ends the connections of agents
@@ -202,7 +218,7 @@ impl Presence for Connections {
             Arc::new(Link::new(connection_id, self.clock.now(), peer_address, None))
         });
         if let Some(metrics) = metrics {
-            link.set_metrics(metrics);
+            self.measured(id, &link, metrics);
         }
         self.saw(id, &link);
         link.instructions.is_some()
@@ -274,7 +290,9 @@ mod tests {
 
     fn world() -> (Connections, SeededEntropy) {
         let entropy = Arc::new(SeededEntropy::new(4));
-        (Connections::new(Arc::new(FakeClock::default()), entropy), SeededEntropy::new(3))
+        let connections =
+            Connections::new(Arc::new(FakeClock::default()), entropy, Heartbeats::default());
+        (connections, SeededEntropy::new(3))
     }
 
     #[test]
@@ -326,7 +344,8 @@ mod tests {
     #[test]
     fn an_agent_that_asks_in_plain_requests_counts_as_connected_for_a_minute() {
         let clock = Arc::new(FakeClock::default());
-        let connections = Connections::new(clock.clone(), Arc::new(SeededEntropy::new(4)));
+        let entropy = Arc::new(SeededEntropy::new(4));
+        let connections = Connections::new(clock.clone(), entropy, Heartbeats::default());
         let id = command(1).agent_id;
         assert!(!connections.heard(id, None, None), "it has no connection of its own");
         assert!(connections.is_connected(id) && !connections.has_room(id));

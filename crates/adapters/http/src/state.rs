@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use muster_agents::metrics::History;
 use muster_agents::{AgentTokens, Agents, Enrolment};
 use muster_audit::Audit;
 use muster_commands::approvals::Approvals;
@@ -31,6 +32,7 @@ pub struct AppState {
     pub enrollment_tokens: EnrollmentTokens,
     pub enrolment: Enrolment,
     pub agents: Agents,
+    pub metrics: History,
     pub agent_tokens: Arc<dyn AgentTokens>,
     pub commands: Commands,
     pub local: LocalExecution,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use muster_agent_socket::Connections;
+use muster_agents::Heartbeats;
 use muster_commands::approvals::{ApprovalRepository, Approvals, ApprovalsPorts, Desk};
 use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scripts};
 use muster_commands::local::{LocalExecution, LocalPorts, LocalShell};
@@ -31,6 +32,7 @@ pub(super) struct Work {
     approvals: Arc<dyn ApprovalRepository>,
     texts: Arc<dyn ScriptTexts>,
     pub(super) bus: Arc<dyn EventBus>,
+    pub(super) heartbeats: Heartbeats,
     pub(super) connections: Connections,
     pub(super) channel: AgentChannel,
     pub(super) payloads: Payloads,
@@ -51,7 +53,8 @@ impl Work {
         let bus: Arc<dyn EventBus> = Arc::new(LocalEvents::new(epoch(&**entropy)));
         let boards = Arc::new(Boards::new(Arc::new(LocalFeed::default()), bus.clone()));
         let feed: Arc<dyn CommandFeed> = boards.clone();
-        let connections = Connections::new(clock.clone(), entropy.clone());
+        let heartbeats = Heartbeats::default();
+        let connections = Connections::new(clock.clone(), entropy.clone(), heartbeats.clone());
         let courier = Arc::new(connections.clone());
         let channel =
             AgentChannel::new(ledger.clone(), ledger.clone(), feed.clone(), clock.clone());
@@ -100,6 +103,7 @@ impl Work {
             approvals,
             texts: shelf,
             bus,
+            heartbeats,
             connections,
             leases: Leases::new(
                 channel.clone(),

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use muster_agents::Enrol;
 use muster_agents::testing::{FakeAgents, candidate};
+use muster_agents::{Enrol, Heartbeats};
 use muster_commands::testing::{FakeFeed, FakeLedger, FakeTexts, command_for};
 use muster_commands::{
     AgentChannel, Command, CommandArchive, CommandLedger, Outcome, Payloads, ScriptRef, Spec,
@@ -40,7 +40,7 @@ async fn world() -> World {
         agents,
         channel: AgentChannel::new(ledger.clone(), ledger.clone(), feed, clock.clone()),
         payloads: Payloads::new(texts.clone(), Arc::new(FakeVault)),
-        connections: Connections::new(clock.clone(), entropy.clone()),
+        connections: Connections::new(clock.clone(), entropy.clone(), Heartbeats::default()),
         bus: Arc::new(SilentBus),
         clock,
         entropy,

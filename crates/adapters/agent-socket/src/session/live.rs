@@ -189,7 +189,8 @@ impl Live {
         match message {
             AgentMessage::Hello(_) => return Err(End::Violation("hello is said once")),
             AgentMessage::Heartbeat(heartbeat) => {
-                self.link.set_metrics(translate::metrics(&heartbeat.metrics));
+                let metrics = translate::metrics(&heartbeat.metrics);
+                self.ports.connections.measured(self.agent_id, &self.link, metrics);
                 let ack = ServerMessage::HeartbeatAck(HeartbeatAck { server_time: now });
                 return self.say(&ack).await;
             }

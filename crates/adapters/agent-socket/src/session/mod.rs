@@ -171,7 +171,8 @@ impl Session {
             Err(error) => return error.into(),
         }
         let (sender, instructions) = mpsc::unbounded_channel();
-        let link = Arc::new(Link::new(*connection_id, now, peer_address.clone(), Some(sender)));
+        let link = Link::new(*connection_id, now, peer_address.clone(), Some(sender));
+        let link = Arc::new(link.of(*customer));
         // Entered before the archive is asked: a command given in between comes both ways, and
         // the second of them is dropped. The other way round it would come by neither.
         ports.connections.enter(*agent_id, Arc::clone(&link));

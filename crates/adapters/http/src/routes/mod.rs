@@ -1,6 +1,7 @@
 //! The table of routes, and the document made of the same handlers.
 
 mod account;
+mod agent_metrics;
 mod agents;
 mod api_keys;
 mod approvals;
@@ -112,6 +113,7 @@ routes! {
     "/agents/status/{id}" { get => agents::status }
     "/agents" { get => agents::list }
     "/agents/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
+    "/agents/{id}/metrics" { get => agent_metrics::read }
     "/agents/{id}/refresh" { post => agents::refresh }
     "/agents/{id}/command" { post => commands::give::run }
     "/agents/{id}/commands" { get => commands::read::of_agent, post => commands::give::queue }
@@ -241,7 +243,7 @@ const ALIASES: &[(&str, &str)] = &[
         register::register,
         reports::alive, reports::heartbeat, reports::own_heartbeat, reports::result,
         agents::list, agents::online, agents::offline, agents::status, agents::read,
-        agents::update, agents::delete, agents::refresh,
+        agents::update, agents::delete, agents::refresh, agent_metrics::read,
         commands::give::run, commands::give::queue, commands::give::action,
         commands::read::of_agent, commands::read::one_of_agent, commands::read::list,
         commands::read::read, commands::output::output, commands::cancel::cancel,

@@ -6,7 +6,7 @@ pub(crate) mod samples {
 
     #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "metric_samples")]
-    pub struct Model {
+    pub(crate) struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub agent_id: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
@@ -16,7 +16,7 @@ pub(crate) mod samples {
     }
 
     #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
-    pub enum Relation {}
+    pub(crate) enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
 }
@@ -27,7 +27,7 @@ pub(crate) mod rollups {
 
     #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "metric_rollups")]
-    pub struct Model {
+    pub(crate) struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub agent_id: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
@@ -38,7 +38,7 @@ pub(crate) mod rollups {
     }
 
     #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
-    pub enum Relation {}
+    pub(crate) enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
 }
