@@ -4,6 +4,7 @@ mod absentees;
 mod config;
 mod jobs;
 mod logging;
+mod observability;
 mod policy;
 mod polls;
 mod quickstart;

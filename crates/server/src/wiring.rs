@@ -37,6 +37,7 @@ use self::planning::Planning;
 use self::work::Work;
 use crate::absentees::KnownAbsentees;
 use crate::config::Config;
+use crate::observability::{self, Figures, Needs};
 use crate::policy::SettingsPolicy;
 use crate::polls::Polls;
 use crate::secrets;
@@ -59,6 +60,7 @@ pub(crate) struct Wired {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) upkeep: Upkeep,
     pub(crate) database: Database,
+    pub(crate) figures: Arc<Figures>,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
     /// The first admin's password, when this is the first start.
@@ -67,6 +69,8 @@ pub(crate) struct Wired {
 
 /// Opens the database, brings it up to date and plugs everything together.
 pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
+    // First of all: what is made before does not count.
+    let handle = observability::start()?;
     let base = base(config).await?;
     base.database.migrate().await?;
     if !base.database.claim().await? {
@@ -90,6 +94,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let measuring = Measuring::new(&base, &work, &settings);
     let log = Arc::new(SeaAudit::new(database.clone()));
     let socket = agent_socket(&base, &work, config);
+    let figures = Figures::new(handle, work.connections.clone(), database.clone(), clock.now());
+    let figures = Arc::new(figures);
     let Work { agents, customers, connections, .. } = work;
     let state = AppState {
         identity,
@@ -114,6 +120,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter: Arc::new(LocalLimiter::default()),
         web: config.web.clone(),
+        exposition: figures.clone(),
+        probes: Arc::new(Needs { database: database.clone() }),
         output_limit,
         started_at: clock.now(),
         clock: clock.clone(),
@@ -134,6 +142,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         recorder: measuring.recorder,
         upkeep: measuring.upkeep,
         database,
+        figures,
         stop,
         first_password,
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use dashmap::DashMap;
+use metrics::{Gauge, gauge};
 use muster_agents::{
     AgentRepository, Connection, Heartbeat, Heartbeats, Metrics, Presence, RefreshError,
 };
@@ -39,6 +40,30 @@ pub(crate) enum Instruct {
     Close(CloseReason),
 }
 
+/// An instruction on its way to a session; counted until it is followed or dropped.
+#[derive(Debug)]
+pub(crate) struct OnItsWay {
+    pub(crate) instruction: Instruct,
+    _counted: Counted,
+}
+
+/// Counts as long as it is there.
+#[derive(Debug)]
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    pub(crate) fn new(gauge: Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
 /// Why the server ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseReason {
@@ -65,7 +90,9 @@ pub(crate) struct Link {
     /// Commands that the agent has and that have not ended.
     unfinished: AtomicUsize,
     /// `None` when nobody follows any: the agent asks in plain requests.
-    instructions: Option<mpsc::UnboundedSender<Instruct>>,
+    instructions: Option<mpsc::UnboundedSender<OnItsWay>>,
+    /// How many instructions are on their way to all sessions.
+    on_their_way: Gauge,
 }
 
 impl Link {
@@ -73,7 +100,7 @@ impl Link {
         connection_id: ConnectionId,
         now: Timestamp,
         peer_address: Option<String>,
-        instructions: Option<mpsc::UnboundedSender<Instruct>>,
+        instructions: Option<mpsc::UnboundedSender<OnItsWay>>,
     ) -> Self {
         Self {
             connection_id,
@@ -85,6 +112,7 @@ impl Link {
             seen: AtomicBool::new(false),
             unfinished: AtomicUsize::new(0),
             instructions,
+            on_their_way: gauge!("muster_agent_instructions_waiting"),
         }
     }
 
@@ -100,7 +128,8 @@ impl Link {
     fn instruct(&self, instruction: Instruct) {
         // A session that has ended misses nothing: the next one asks the archive.
         if let Some(instructions) = &self.instructions {
-            let _ = instructions.send(instruction);
+            let _counted = Counted::new(self.on_their_way.clone());
+            let _ = instructions.send(OnItsWay { instruction, _counted });
         }
     }
 
@@ -276,7 +305,13 @@ mod tests {
     struct Peer {
         id: AgentId,
         link: Arc<Link>,
-        told: mpsc::UnboundedReceiver<Instruct>,
+        told: mpsc::UnboundedReceiver<OnItsWay>,
+    }
+
+    impl Peer {
+        fn told(&mut self) -> Option<Instruct> {
+            self.told.try_recv().ok().map(|it| it.instruction)
+        }
     }
 
     fn connect(connections: &Connections, seed: u64, entropy: &SeededEntropy) -> Peer {
@@ -300,8 +335,7 @@ mod tests {
         let (connections, entropy) = world();
         let mut first = connect(&connections, 1, &entropy);
         let second = connect(&connections, 1, &entropy);
-        let told = first.told.try_recv();
-        assert!(matches!(told, Ok(Instruct::Close(CloseReason::Replaced))));
+        assert!(matches!(first.told(), Some(Instruct::Close(CloseReason::Replaced))));
         connections.leave(first.id, first.link.connection_id);
         let connection = connections.connection(second.id).unwrap();
         assert_eq!(connection.connection_id, second.link.connection_id);
@@ -318,9 +352,9 @@ mod tests {
         connections.deliver(Arc::new(waiting.clone()));
         waiting.dispatched_at = Some(waiting.created_at);
         connections.deliver(Arc::new(waiting));
-        assert!(matches!(peer.told.try_recv(), Ok(Instruct::LookForMore)));
-        assert!(matches!(peer.told.try_recv(), Ok(Instruct::Deliver(_))));
-        assert!(other.told.try_recv().is_err());
+        assert!(matches!(peer.told(), Some(Instruct::LookForMore)));
+        assert!(matches!(peer.told(), Some(Instruct::Deliver(_))));
+        assert!(other.told().is_none());
     }
 
     #[test]
@@ -338,7 +372,7 @@ mod tests {
         let mut peer = connect(&connections, 1, &entropy);
         connections.saw(peer.id, &peer.link);
         connections.write_last_seen(&FakeAgents::default()).await.unwrap();
-        assert!(matches!(peer.told.try_recv(), Ok(Instruct::Close(CloseReason::Removed))));
+        assert!(matches!(peer.told(), Some(Instruct::Close(CloseReason::Removed))));
     }
 
     #[test]

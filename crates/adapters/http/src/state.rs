@@ -48,6 +48,8 @@ pub struct AppState {
     pub audit: Audit,
     pub limiter: Arc<dyn RateLimiter>,
     pub web: Web,
+    pub exposition: Arc<dyn Exposition>,
+    pub probes: Arc<dyn Probes>,
     /// Bytes of each stream of a command that are kept, and so the most that is answered.
     pub output_limit: usize,
     /// When this process started.
@@ -77,6 +79,35 @@ pub trait AgentPolls: Send + Sync + std::fmt::Debug {
         peer_address: Option<String>,
         request: Value,
     ) -> Exchanged;
+}
+
+/// The figures of this process, for whoever watches it.
+pub trait Exposition: Send + Sync + std::fmt::Debug {
+    /// In Prometheus' text format.
+    fn render(&self) -> String;
+}
+
+/// How something is that the server needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// It answers.
+    Healthy,
+    /// It does not.
+    Unhealthy,
+    /// The server does without.
+    NotConfigured,
+}
+
+/// How something is, when it has answered or had the time to.
+pub type Probed<'a> = Pin<Box<dyn Future<Output = Probe> + Send + 'a>>;
+
+/// Asks what the server needs for a sign of life.
+pub trait Probes: Send + Sync + std::fmt::Debug {
+    /// The database.
+    fn database(&self) -> Probed<'_>;
+
+    /// Redis.
+    fn redis(&self) -> Probed<'_>;
 }
 
 /// How this installation is reached.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use metrics::{Counter, Histogram, counter, histogram};
 use muster_kernel::events::{
     Channel, Event, EventBus, From, Heard, KEPT_AFTER_CLOSING, Listener, Told,
 };
@@ -25,6 +26,25 @@ pub struct LocalEvents {
     /// Tells the events of this process from those of others, before and after it.
     epoch: Arc<str>,
     channels: Mutex<HashMap<Channel, Arc<Log>>>,
+    figures: Figures,
+}
+
+/// What is told of listeners.
+#[derive(Clone)]
+struct Figures {
+    /// How many events were behind the one that a listener took.
+    lag: Histogram,
+    /// Listeners that were too slow.
+    too_slow: Counter,
+}
+
+impl Figures {
+    fn new() -> Self {
+        Self {
+            lag: histogram!("muster_event_listener_lag_events"),
+            too_slow: counter!("muster_event_listeners_too_slow_total"),
+        }
+    }
 }
 
 impl fmt::Debug for LocalEvents {
@@ -73,7 +93,7 @@ fn cost(told: &Told) -> usize {
 impl LocalEvents {
     /// With nothing told; `epoch` is another one in each process.
     pub fn new(epoch: impl Into<Arc<str>>) -> Self {
-        Self { epoch: epoch.into(), channels: Mutex::default() }
+        Self { epoch: epoch.into(), channels: Mutex::default(), figures: Figures::new() }
     }
 
     fn log(&self, channel: Channel) -> Arc<Log> {
@@ -155,7 +175,8 @@ impl EventBus for LocalEvents {
         let log = self.log(channel);
         let length = log.length.subscribe();
         let (next, missed) = self.start(&log.entries.lock(), from);
-        Box::new(LocalListener { log, length, next, missed })
+        let figures = self.figures.clone();
+        Box::new(LocalListener { log, length, next, missed, figures })
     }
 }
 
@@ -164,6 +185,7 @@ struct LocalListener {
     length: watch::Receiver<u64>,
     next: u64,
     missed: bool,
+    figures: Figures,
 }
 
 impl fmt::Debug for LocalListener {
@@ -183,10 +205,13 @@ impl Listener for LocalListener {
             {
                 let entries = self.log.entries.lock();
                 if self.next < entries.first {
+                    self.figures.too_slow.increment(1);
                     return Heard::TooSlow;
                 }
                 if let Some(told) = entries.get(self.next) {
                     self.next += 1;
+                    let behind = entries.end().saturating_sub(self.next);
+                    self.figures.lag.record(u32::try_from(behind).unwrap_or(u32::MAX));
                     return Heard::Event(told);
                 }
                 if entries.closed_at.is_some() {

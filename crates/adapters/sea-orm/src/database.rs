@@ -6,7 +6,10 @@ use futures_util::future::{BoxFuture, FutureExt};
 use muster_audit::ChainKey;
 use muster_kernel::Timestamp;
 use muster_migrations::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction,
+    DbErr,
+};
 
 use crate::DatabaseError;
 use crate::audit::Trail;
@@ -162,6 +165,23 @@ impl Database {
             async move { idempotency::forget(transaction, before).await }.boxed()
         })
         .await
+    }
+
+    /// How many connections for queries there are, and how many of them are in use.
+    pub fn readers(&self) -> (u32, u32) {
+        let usage = |size: u32, idle: usize| {
+            (size, size.saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX)))
+        };
+        match self.readers.get_database_backend() {
+            DatabaseBackend::Postgres => {
+                let pool = self.readers.get_postgres_connection_pool();
+                usage(pool.size(), pool.num_idle())
+            }
+            _ => {
+                let pool = self.readers.get_sqlite_connection_pool();
+                usage(pool.size(), pool.num_idle())
+            }
+        }
     }
 
     /// Whether the database answers.

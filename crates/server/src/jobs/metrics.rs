@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agents::metrics::{Recorder, Upkeep};
+use metrics::{counter, gauge};
+use muster_agents::metrics::{Recorder, Upkeep, Written};
 use tokio_util::sync::CancellationToken;
 
 use super::{log, pause};
@@ -21,19 +22,22 @@ const BETWEEN_MACHINES: Duration = Duration::from_millis(200);
 pub(crate) async fn record(recorder: Arc<Recorder>, stop: CancellationToken) {
     while pause(WRITE_EVERY, &stop).await {
         match recorder.write().await {
-            Ok(written) if written.lost > 0 => {
-                tracing::warn!(
-                    samples.lost = written.lost,
-                    samples.waiting = written.waiting,
-                    "metrics came faster than they could be written"
-                );
-            }
-            Ok(_) => {}
+            Ok(written) => tell(written),
             Err(error) => log(&error, "metrics could not be written; they wait"),
         }
     }
     if let Err(error) = recorder.write_all().await {
         log(&error, "the last metrics could not be written");
+    }
+}
+
+fn tell(written: Written) {
+    let Written { waiting, lost, .. } = written;
+    gauge!("muster_metric_samples_waiting").set(u32::try_from(waiting).unwrap_or(u32::MAX));
+    counter!("muster_metric_samples_lost_total").increment(lost);
+    if lost > 0 {
+        let message = "metrics came faster than they could be written";
+        tracing::warn!(samples.lost = lost, samples.waiting = waiting, message);
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::{Arrivals, End, Incoming, Outgoing};
 use crate::AgentSocketPorts;
-use crate::connections::{CloseReason, Instruct, Link};
+use crate::connections::{CloseReason, Instruct, Link, OnItsWay};
 use crate::streams::{Streams, WINDOW};
 use crate::translate;
 use delivery::Unfinished;
@@ -134,7 +134,7 @@ impl Live {
     pub(super) async fn run(
         &mut self,
         arrivals: &mut Arrivals,
-        mut instructions: mpsc::UnboundedReceiver<Instruct>,
+        mut instructions: mpsc::UnboundedReceiver<OnItsWay>,
     ) -> End {
         let mut last_frame = Instant::now();
         let mut last_ping = Instant::now();
@@ -154,7 +154,7 @@ impl Live {
                     self.settle(then, recorded).await
                 }
                 instruction = instructions.recv() => match instruction {
-                    Some(instruction) => self.follow(instruction).await,
+                    Some(OnItsWay { instruction, .. }) => self.follow(instruction).await,
                     None => Err(End::Gone),
                 },
                 _ = tick.tick() => {

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use actix_ws::CloseCode;
 use futures_util::StreamExt;
+use metrics::gauge;
 use muster_kernel::events::{Channel, Event, Topic};
 use muster_kernel::{AgentId, ConnectionId, CustomerId, StorageError};
 use muster_protocol::{AgentMessage, Hello};
 use tokio::sync::mpsc;
 
 use crate::AgentSocketPorts;
-use crate::connections::{CloseReason, Link};
+use crate::connections::{CloseReason, Counted, Link};
 use crate::translate;
 use live::Live;
 pub(crate) use transport::{Arrivals, Incoming, Outgoing, arrivals, letters};
@@ -120,7 +121,10 @@ impl Session {
     }
 
     pub(crate) async fn run(self, mut arrivals: Arrivals) {
-        let Self { ports, agent_id, connection_id, .. } = &self;
+        let Self { ports, agent_id, connection_id, outgoing, .. } = &self;
+        let transport = outgoing.transport();
+        let gauge = gauge!("muster_agent_connections", "transport" => transport);
+        let _counted = Counted::new(gauge);
         let mut customer = None;
         let end = match tokio::time::timeout(HELLO_PATIENCE, hello(&mut arrivals)).await {
             Ok(Ok(hello)) => self.welcome(hello, &mut arrivals, &mut customer).await,

@@ -91,6 +91,14 @@ pub(crate) enum Outgoing {
 }
 
 impl Outgoing {
+    /// The name of how frames go.
+    pub(crate) const fn transport(&self) -> &'static str {
+        match self {
+            Self::Socket(_) => "websocket",
+            Self::Polled(_) => "polling",
+        }
+    }
+
     pub(crate) async fn say(&mut self, message: &ServerMessage) -> Result<(), End> {
         match self {
             Self::Socket(socket) => {

@@ -48,6 +48,8 @@ macro_rules! routes {
         pub(crate) fn configure(config: &mut web::ServiceConfig) {
             $(config.service(
                 web::resource($path)
+                    // What figures about requests are told apart by.
+                    .name($path)
                     $(.route(web::$method().to($handler)))+
                     .default_service(web::to(async || {
                         method_not_allowed(&[$(stringify!($method)),+])
@@ -174,8 +176,11 @@ routes! {
     "/audit" { get => audit::list }
     "/audit/verify" { get => audit::verify }
     "/audit/export" { get => audit::export }
+    "/metrics" { get => system::metrics }
     "/system/health" { get => system::health }
     "/health" { get => system::health }
+    "/health/db" { get => system::database_health }
+    "/health/redis" { get => system::redis_health }
 }
 
 /// Paths under which other products' clients know a route: the path, and the one it is another
@@ -263,7 +268,7 @@ const ALIASES: &[(&str, &str)] = &[
         scripts::versions, scripts::version, scripts::restore,
         settings::list, settings::update, settings::update_one, settings::read, settings::reset,
         audit::list, audit::verify, audit::export,
-        system::health,
+        system::metrics, system::health, system::database_health, system::redis_health,
     ),
 )]
 struct Api;

@@ -1,12 +1,15 @@
 //! How this installation is.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, Responder, web};
 use muster_agents::StatusCounts;
+use muster_kernel::act;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::AppState;
+use crate::extract::May;
+use crate::{AppState, Probe};
 
 /// How many agents there are.
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,4 +63,54 @@ pub(crate) async fn health(state: web::Data<AppState>) -> impl Responder {
     };
     let status = if totals.is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     HttpResponse::build(status).json(health)
+}
+
+/// How something is that this installation needs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProbeAnswer {
+    /// `healthy`, `unhealthy`, or `not_configured` where the server does without.
+    #[schema(example = "healthy")]
+    status: &'static str,
+}
+
+impl From<Probe> for HttpResponse {
+    fn from(probe: Probe) -> Self {
+        let (code, status) = match probe {
+            Probe::Healthy => (StatusCode::OK, "healthy"),
+            Probe::NotConfigured => (StatusCode::OK, "not_configured"),
+            Probe::Unhealthy => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+        };
+        Self::build(code).json(ProbeAnswer { status })
+    }
+}
+
+/// Whether the database answers.
+#[utoipa::path(
+    get, path = "/health/db", tag = "system", security(()), operation_id = "database_health",
+    responses((status = 200, body = ProbeAnswer), (status = 503, body = ProbeAnswer)),
+)]
+pub(crate) async fn database_health(state: web::Data<AppState>) -> impl Responder {
+    HttpResponse::from(state.probes.database().await)
+}
+
+/// Whether Redis answers.
+#[utoipa::path(
+    get, path = "/health/redis", tag = "system", security(()), operation_id = "redis_health",
+    responses((status = 200, body = ProbeAnswer), (status = 503, body = ProbeAnswer)),
+)]
+pub(crate) async fn redis_health(state: web::Data<AppState>) -> impl Responder {
+    HttpResponse::from(state.probes.redis().await)
+}
+
+/// The figures of this process, in Prometheus' text format.
+#[utoipa::path(
+    get, path = "/metrics", tag = "system", operation_id = "read_figures",
+    responses((status = 200, content_type = "text/plain", body = String)),
+)]
+pub(crate) async fn metrics(
+    state: web::Data<AppState>,
+    _permit: May<act::ReadFigures>,
+) -> impl Responder {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, kind)).body(state.exposition.render())
 }
