@@ -126,7 +126,9 @@ fn forget<T>(rows: &mut Rows<T>, id: AgentId, resolution: Resolution, before: Ti
     let start = (id, resolution, Timestamp::MIN_UTC);
     let old: Vec<_> = rows.range(start..(id, resolution, before)).take(AT_ONCE).collect();
     let old: Vec<_> = old.into_iter().map(|(key, _)| *key).collect();
-    old.iter().for_each(|key| drop(rows.remove(key)));
+    for key in &old {
+        rows.remove(key);
+    }
     u64::try_from(old.len()).unwrap_or(u64::MAX)
 }
 

@@ -60,8 +60,7 @@ async fn samples_come_back_as_they_were_in_the_order_of_their_times<S: MetricsSt
     let some = store.samples(mine, day[1].at, day[2].at).await.unwrap();
     assert_eq!(some, [day[1]]);
     assert_eq!(store.samples(other, ALWAYS.0, ALWAYS.1).await.unwrap(), day[..1]);
-    let many: Vec<_> = day[200..1400].iter().copied().collect();
-    let hours = many.chunk_by(|a, b| Step::HOUR.floor(a.at) == Step::HOUR.floor(b.at));
+    let hours = day[200..1400].chunk_by(|a, b| Step::HOUR.floor(a.at) == Step::HOUR.floor(b.at));
     let packs = hours.map(|samples| Pack { agent_id: other, samples: samples.to_vec() });
     store.append(packs.collect()).await.unwrap();
     let (from, to) = (day[333].at, day[1111].at);
