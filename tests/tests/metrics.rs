@@ -1,4 +1,5 @@
 //! How machines fare over time: from a heartbeat to the points that people see.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
 
 use muster_protocol::{AgentMessage, Heartbeat, Metrics, ServerMessage};
 use muster_tests::{Api, Enrolled, RawAgent, Server, eventually};

@@ -1,4 +1,10 @@
 //! What the server tells of itself: figures, health, and what is made of them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where it fails"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

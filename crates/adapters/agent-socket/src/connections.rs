@@ -128,8 +128,8 @@ impl Link {
     fn instruct(&self, instruction: Instruct) {
         // A session that has ended misses nothing: the next one asks the archive.
         if let Some(instructions) = &self.instructions {
-            let _counted = Counted::new(self.on_their_way.clone());
-            let _ = instructions.send(OnItsWay { instruction, _counted });
+            let counted = Counted::new(self.on_their_way.clone());
+            let _ = instructions.send(OnItsWay { instruction, _counted: counted });
         }
     }
 

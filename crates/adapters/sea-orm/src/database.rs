@@ -172,15 +172,12 @@ impl Database {
         let usage = |size: u32, idle: usize| {
             (size, size.saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX)))
         };
-        match self.readers.get_database_backend() {
-            DatabaseBackend::Postgres => {
-                let pool = self.readers.get_postgres_connection_pool();
-                usage(pool.size(), pool.num_idle())
-            }
-            _ => {
-                let pool = self.readers.get_sqlite_connection_pool();
-                usage(pool.size(), pool.num_idle())
-            }
+        if self.readers.get_database_backend() == DatabaseBackend::Postgres {
+            let pool = self.readers.get_postgres_connection_pool();
+            usage(pool.size(), pool.num_idle())
+        } else {
+            let pool = self.readers.get_sqlite_connection_pool();
+            usage(pool.size(), pool.num_idle())
         }
     }
 
