@@ -32,9 +32,10 @@ prerequisites:
 	@scripts/prerequisites
 
 .PHONY: bench
-bench: ## Measure a real server: command round trips, runs, what wrong passwords and idle agents cost
+bench: ## Measure a real server: round trips, runs, nodes, metrics, what wrong passwords and idle agents cost
 	cargo build --release -p muster-server -p muster-agent
 	scripts/with-services cargo bench -p muster-tests --bench round_trip --bench logins --bench runs --bench idle --bench nodes
+	cargo bench -p muster-sea-orm --bench metrics
 
 .PHONY: bench-fleet
 bench-fleet: ## Measure a fleet of 18,000 (75,000 on five nodes); PART=idle|run|nodes|vanish for one part

@@ -27,6 +27,8 @@ mod m20261121_000025_approvals;
 mod m20261121_000030_output_encoding;
 mod m20261121_000031_time_zones;
 mod m20261121_000033_agent_connections;
+mod m20261121_000037_metric_samples;
+mod m20261121_000038_metric_rollups;
 mod m20261121_000039_leaderships;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
@@ -60,6 +62,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000025_approvals::Migration),
             Box::new(m20261121_000030_output_encoding::Migration),
             Box::new(m20261121_000031_time_zones::Migration),
+            Box::new(m20261121_000037_metric_samples::Migration),
+            Box::new(m20261121_000038_metric_rollups::Migration),
             Box::new(m20261121_000033_agent_connections::Migration),
             Box::new(m20261121_000039_leaderships::Migration),
         ]

@@ -104,6 +104,9 @@ pub enum From<'a> {
 pub trait Listener: Send + std::fmt::Debug {
     /// Waits for what comes next. Dropping the future loses nothing.
     async fn next(&mut self) -> Heard;
+
+    /// How many events wait for the listener.
+    fn behind(&self) -> u64;
 }
 
 /// Tells events to listeners. Telling never waits for anybody.

@@ -131,6 +131,10 @@ impl Listener for SilentBus {
     async fn next(&mut self) -> Heard {
         Heard::Over
     }
+
+    fn behind(&self) -> u64 {
+        0
+    }
 }
 
 /// Leases in memory.

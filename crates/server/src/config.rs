@@ -90,6 +90,9 @@ pub(crate) struct Settings {
     // is not to switch on the way to the machine that holds the keys.
     #[arg(long, env = "MUSTER_LOCAL_EXECUTION", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) local_execution: Option<bool>,
+    /// Where scrapers find `/metrics` without a credential, such as 127.0.0.1:9464 [default: nowhere].
+    #[arg(long, env = "MUSTER_METRICS_LISTEN")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// `text` or `json` [default: text on a terminal, else json].
     #[arg(long, env = "MUSTER_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
@@ -154,6 +157,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) output_limit: u64,
     pub(crate) local_execution: bool,
+    pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) log_format: Option<LogFormat>,
 }
 
@@ -227,6 +231,7 @@ impl Config {
             limits,
             output_limit: settings.output_limit.unwrap_or(16 * 1024 * 1024),
             local_execution: settings.local_execution.unwrap_or(false),
+            metrics_listen: settings.metrics_listen,
             log_format: settings.log_format,
         })
     }
@@ -319,6 +324,7 @@ impl Settings {
             max_timeout: self.max_timeout.or(file.max_timeout),
             output_limit: self.output_limit.or(file.output_limit),
             local_execution: self.local_execution.or(file.local_execution),
+            metrics_listen: self.metrics_listen.or(file.metrics_listen),
             log_format: self.log_format.or(file.log_format),
         }
     }

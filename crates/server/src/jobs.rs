@@ -1,5 +1,7 @@
 //! What the server does by itself.
 
+pub(crate) mod metrics;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,11 +1,13 @@
-//! What the settings say about accounts.
+//! What the settings say about accounts, and about what is kept.
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+use muster_agents::metrics::{Keeping, KeepingPolicy};
 use muster_identity::{AccountPolicy, Requirement};
 use muster_settings::{Key, Settings};
 
-/// The settings, as identity asks for them.
+/// The settings, as identity and metrics ask for them.
 #[derive(Debug)]
 pub(crate) struct SettingsPolicy(Arc<Settings>);
 
@@ -28,5 +30,16 @@ impl AccountPolicy for SettingsPolicy {
 
     fn provider_registers(&self) -> bool {
         self.0.is_on(Key::OidcRegistersUsers)
+    }
+}
+
+impl KeepingPolicy for SettingsPolicy {
+    fn keeping(&self) -> Keeping {
+        let number = |key| i64::try_from(self.0.number(key)).unwrap_or(i64::from(u16::MAX));
+        Keeping {
+            samples: TimeDelta::hours(number(Key::MetricsSampleHours)),
+            five_minutes: TimeDelta::days(number(Key::MetricsFiveMinuteDays)),
+            hours: TimeDelta::days(number(Key::MetricsHourDays)),
+        }
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, TlsSource};
 use crate::logging;
 use crate::serve;
+use crate::serve::Listeners;
 use crate::tls::Tls;
 use crate::wiring::wire;
 
@@ -28,7 +29,7 @@ const CUSTOMER: &str = "This machine";
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     logging::start(config.log_format)?;
     let program = agent_program()?;
-    let listener = serve::listen(config.listen)?;
+    let listeners = Listeners::open(&config)?;
     let tls = Tls::open(&config)?;
     // Even of a certificate that the usual roots know: it may be valid for another name than the
     // local one. A later one is followed by the next start.
@@ -41,7 +42,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let stop = wired.stop.clone();
     // Whichever ends first, well or not, ends the other.
     let serving = async {
-        let served = serve::run(listener, tls, wired).await;
+        let served = serve::run(listeners, tls, wired).await;
         stop.cancel();
         served
     };

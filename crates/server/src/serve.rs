@@ -18,10 +18,11 @@ use tracing_actix_web::TracingLogger;
 use crate::config::Config;
 use crate::descriptors;
 use crate::jobs;
+use crate::jobs::metrics;
 use crate::leading::{self, Leading};
-use crate::logging;
 use crate::tls::Tls;
 use crate::wiring::{Nodes, Wired, wire};
+use crate::{logging, observability};
 
 /// How long requests under way may take to end.
 const DRAIN_SECONDS: u64 = 20;
@@ -33,16 +34,30 @@ const BACKLOG: u32 = 1024;
 /// Runs the server until a signal ends it.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     logging::start(config.log_format)?;
-    let listener = listen(config.listen)?;
+    let listeners = Listeners::open(&config)?;
     let tls = Tls::open(&config)?;
     let wired = wire(&config).await?;
     show_first_password(&wired)?;
-    run(listener, tls, wired).await
+    run(listeners, tls, wired).await
 }
 
-/// Takes the address. It comes before everything that changes something: a start that can't
-/// succeed leaves nothing behind. Who connects meanwhile waits to be accepted.
-pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// The addresses that were taken.
+pub(crate) struct Listeners {
+    api: TcpListener,
+    /// For scrapers, if there is one.
+    figures: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Takes the addresses. It comes before everything that changes something: a start that can't
+    /// succeed leaves nothing behind. Who connects meanwhile waits to be accepted.
+    pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
+        let figures = config.metrics_listen.map(observability::listen).transpose()?;
+        Ok(Self { api: listen(config.listen)?, figures })
+    }
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // Connections of a process before this one may linger. (Windows would share the address.)
@@ -65,7 +80,7 @@ pub(crate) fn show_first_password(wired: &Wired) -> anyhow::Result<()> {
 
 /// Serves until a signal comes or `wired.stop` is cancelled.
 pub(crate) async fn run(
-    listener: TcpListener,
+    listeners: Listeners,
     tls: Option<Tls>,
     wired: Wired,
 ) -> anyhow::Result<()> {
@@ -79,8 +94,11 @@ pub(crate) async fn run(
         history,
         compression,
         scheduler,
+        recorder,
+        upkeep,
         database,
         nodes,
+        figures,
         stop,
         ..
     } = wired;
@@ -93,6 +111,7 @@ pub(crate) async fn run(
             .wrap(Compress::default())
             .wrap(from_fn(muster_http::finish))
             .wrap(TracingLogger::<RequestSpan>::new())
+            .wrap(from_fn(muster_http::measure))
             .configure(move |app| {
                 muster_http::configure(app, &state, &|scope| socket.configure(scope));
             })
@@ -105,8 +124,8 @@ pub(crate) async fn run(
     .tls_handshake_timeout(HANDSHAKE_WITHIN)
     .disable_signals();
     let server = match &tls {
-        Some(tls) => server.listen_rustls_0_23(listener, tls.server_config()?),
-        None => server.listen(listener),
+        Some(tls) => server.listen_rustls_0_23(listeners.api, tls.server_config()?),
+        None => server.listen(listeners.api),
     };
     let server = server.context("serving")?;
     let addresses = server.addrs();
@@ -116,6 +135,10 @@ pub(crate) async fn run(
         tracing::info!(server.address = %address, "muster is listening");
     }
 
+    if let Some(listener) = listeners.figures {
+        let serving = observability::serve(listener, figures.clone(), stop.clone());
+        actix_web::rt::spawn(serving);
+    }
     let mut tasks = JoinSet::new();
     let leading = match nodes {
         Some(nodes) => join(&mut tasks, nodes, &state, &connections, &stop),
@@ -128,6 +151,9 @@ pub(crate) async fn run(
     tasks.spawn(jobs::write_ended(connections.clone(), agents.clone(), stop.clone()));
     tasks.spawn(jobs::watch_silence(connections.clone(), stop.clone()));
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
+    tasks.spawn(metrics::record(recorder, stop.clone()));
+    tasks.spawn(metrics::look_after(upkeep, stop.clone()));
+    tasks.spawn(figures.tidy(stop.clone()));
     tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
     tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));
     let housekeeping = jobs::Housekeeping { state, retention, history, compression, database };

@@ -1,5 +1,6 @@
 //! Which adapter stands behind which port.
 
+mod measuring;
 mod planning;
 mod sharing;
 mod work;
@@ -10,6 +11,7 @@ use actix_web::web;
 use anyhow::Context;
 use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
+use muster_agents::metrics::{Recorder, Upkeep};
 use muster_agents::{
     Agent, AgentFilter, AgentRepository, AgentStatus, Agents, AgentsPorts, ConnectionLog, Enrolment,
 };
@@ -34,15 +36,16 @@ use muster_sea_orm::{
 use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
 
+use self::measuring::Measuring;
 use self::planning::Planning;
 pub(crate) use self::sharing::Nodes;
 use self::sharing::Sharing;
 use self::work::Work;
 use crate::absentees::KnownAbsentees;
 use crate::config::Config;
+use crate::observability::{self, Figures, Needs};
 use crate::policy::SettingsPolicy;
 use crate::polls::Polls;
-use crate::probe::Probe;
 use crate::secrets;
 use crate::sign_on::SettingsSignOn;
 
@@ -60,9 +63,12 @@ pub(crate) struct Wired {
     pub(crate) history: HistoryRetention,
     pub(crate) compression: Compression,
     pub(crate) scheduler: Scheduler,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) upkeep: Upkeep,
     pub(crate) database: Database,
     /// What it takes to be one of several nodes, if this is one.
     pub(crate) nodes: Option<Nodes>,
+    pub(crate) figures: Arc<Figures>,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
     /// The first admin's password, when this is the first start.
@@ -71,6 +77,8 @@ pub(crate) struct Wired {
 
 /// Opens the database, brings it up to date and plugs everything together.
 pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
+    // First of all: what is made before does not count.
+    let handle = observability::start()?;
     let base = base(config).await?;
     base.database.migrate().await?;
     if !base.database.claim().await? {
@@ -93,11 +101,14 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let absentees = Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone()));
     let approvals = work.approvals(absentees.clone(), clock.clone());
     let planning = Planning::new(&base, &work, absentees, config.limits);
+    let measuring = Measuring::new(&base, &work, &settings);
     let log = Arc::new(SeaAudit::new(database.clone()));
     take_over(&work, &**clock).await?;
     let socket = agent_socket(&base, &work, config);
     let limiter = sharing.limiter.clone();
     let nodes = sharing.nodes(&base, work.ledger.clone(), &work.connections);
+    let figures = Figures::new(handle, work.connections.clone(), database.clone(), clock.now());
+    let figures = Arc::new(figures);
     let Work { agents, customers, connections, .. } = work;
     let state = AppState {
         identity,
@@ -113,6 +124,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
             clock: clock.clone(),
             entropy: entropy.clone(),
         }),
+        metrics: measuring.history,
         agent_tokens: agents.clone(),
         commands: work.commands,
         local: work.local,
@@ -127,8 +139,12 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter,
-        database: Arc::new(Probe::new(database.clone())),
         web: config.web.clone(),
+        exposition: figures.clone(),
+        probes: Arc::new(Needs {
+            database: database.clone(),
+            redis: nodes.as_ref().map(|nodes| nodes.redis.clone()),
+        }),
         output_limit,
         started_at: clock.now(),
         clock: clock.clone(),
@@ -146,8 +162,11 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         compression: work.compression,
         history: planning.history,
         scheduler: planning.ticker,
+        recorder: measuring.recorder,
+        upkeep: measuring.upkeep,
         database,
         nodes,
+        figures,
         stop,
         first_password,
     })

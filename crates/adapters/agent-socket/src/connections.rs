@@ -14,7 +14,7 @@ use dashmap::DashMap;
 use futures_util::StreamExt;
 use muster_agents::{
     AgentRepository, AgentStatus, ConnectionEnd, ConnectionLog, ConnectionRecord, EndReason,
-    Incarnation, MachineCopy, Metrics, Presence, PresenceWatch,
+    Heartbeat, Heartbeats, Incarnation, MachineCopy, Metrics, Presence, PresenceWatch,
 };
 use muster_kernel::events::EventBus;
 use muster_kernel::{
@@ -38,6 +38,8 @@ pub struct ConnectionsPorts {
     pub watch: Option<Arc<dyn PresenceWatch>>,
     /// Where listeners hear of it.
     pub bus: Arc<dyn EventBus>,
+    /// Where what machines say of their load goes.
+    pub heartbeats: Heartbeats,
     #[expect(missing_docs, reason = "the names are those of the ports")]
     pub clock: Arc<dyn Clock>,
     #[expect(missing_docs, reason = "the names are those of the ports")]
@@ -65,6 +67,7 @@ struct Inner {
     seen: Mutex<Vec<AgentId>>,
     history: History,
     watch: Option<Arc<dyn PresenceWatch>>,
+    heartbeats: Heartbeats,
     closing: AtomicBool,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -73,7 +76,7 @@ struct Inner {
 impl Connections {
     /// With nobody connected.
     pub fn new(ports: ConnectionsPorts) -> Self {
-        let ConnectionsPorts { node, watch, bus, clock, entropy } = ports;
+        let ConnectionsPorts { node, watch, bus, heartbeats, clock, entropy } = ports;
         let (deadlines, unwatched) = mpsc::unbounded_channel();
         let inner = Inner {
             node,
@@ -85,6 +88,7 @@ impl Connections {
             seen: Mutex::default(),
             history: History::new(bus, clock.clone()),
             watch,
+            heartbeats,
             closing: AtomicBool::new(false),
             clock,
             entropy,
@@ -204,10 +208,12 @@ impl Connections {
         self.inner.history.keep(record);
     }
 
-    /// Notes the load of an agent's machine.
+    /// Takes in what a machine says of its load.
     pub(crate) fn measured(&self, id: AgentId, link: &Link, metrics: Metrics) {
         link.set_metrics(metrics);
         self.inner.is_there(id, link);
+        let (customer_id, at) = (Some(link.peer.customer_id), self.inner.clock.now());
+        self.inner.heartbeats.hear(Heartbeat { agent_id: id, customer_id, metrics, at });
     }
 
     /// Notes that a frame came.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use metrics::{Gauge, gauge};
 use muster_agents::{Connection, CopyDecision, Incarnation, Metrics, NewIdentity, Transport};
 use muster_commands::Command;
 use muster_kernel::{CommandId, ConnectionId, CustomerId, Timestamp, TokenHash};
@@ -16,6 +17,24 @@ use tokio::time::Instant;
 pub(crate) const SILENCE: Duration = Duration::from_secs(DEAD_AFTER_SECONDS);
 /// How long a connection may take to show that there is somebody at its other end.
 const PROBE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Counts connections by transport, for as long as they are there.
+#[derive(Debug)]
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(transport: Transport) -> Self {
+        let gauge = gauge!("muster_agent_connections", "transport" => transport.as_str());
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
 
 /// What a session is told from outside.
 #[derive(Debug)]
@@ -79,6 +98,7 @@ pub(crate) struct Link {
     unfinished: AtomicUsize,
     /// `None` when nobody follows any: the agent asks in plain requests.
     instructions: Option<mpsc::UnboundedSender<Instruct>>,
+    _counted: Counted,
 }
 
 impl Link {
@@ -88,6 +108,7 @@ impl Link {
         instructions: Option<mpsc::UnboundedSender<Instruct>>,
     ) -> Self {
         Self {
+            _counted: Counted::new(peer.transport),
             peer,
             connected_at: now,
             last_frame: Mutex::new((now, Instant::now())),

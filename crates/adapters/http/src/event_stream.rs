@@ -7,6 +7,7 @@ use actix_web::http::header::{CONTENT_ENCODING, ContentEncoding};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
+use metrics::{Counter, Histogram, counter, histogram};
 use muster_kernel::events::{From as Since, Heard, Listener, Told, Topic};
 use muster_kernel::{CustomerId, Permit, RunId, TenantScope, act};
 
@@ -138,6 +139,24 @@ pub(crate) struct EventStream {
     outbox: Outbox,
     /// Whether the run's last event was sent.
     finished: bool,
+    figures: Figures,
+}
+
+/// What is told of listeners to whoever watches the server.
+struct Figures {
+    /// How many events were behind the one that a listener took.
+    lag: Histogram,
+    /// Listeners that were too slow.
+    too_slow: Counter,
+}
+
+impl Figures {
+    fn new() -> Self {
+        Self {
+            lag: histogram!("muster_event_listener_lag_events"),
+            too_slow: counter!("muster_event_listeners_too_slow_total"),
+        }
+    }
 }
 
 impl EventStream {
@@ -169,7 +188,8 @@ impl EventStream {
         let mut outbox = Outbox::new();
         // At once, so that the client knows that it listens.
         outbox.push(Bytes::from_static(b": listening\n\n"));
-        Self { state, may, permit, listener, about, outbox, finished: false }
+        let figures = Figures::new();
+        Self { state, may, permit, listener, about, outbox, finished: false, figures }
     }
 
     /// That the listener still may listen, and goes by what is allowed now.
@@ -224,12 +244,19 @@ impl Follower for EventStream {
             return Ok(());
         };
         match heard {
-            Heard::Event(told) => self.pass_on(&told),
+            Heard::Event(told) => {
+                let behind = u32::try_from(self.listener.behind()).unwrap_or(u32::MAX);
+                self.figures.lag.record(behind);
+                self.pass_on(&told);
+            }
             Heard::Reset => {
                 self.outbox.push(Bytes::from_static(b"event: reset\ndata: {}\n\n"));
                 self.tell_run().await?;
             }
-            Heard::TooSlow => self.outbox.end(),
+            Heard::TooSlow => {
+                self.figures.too_slow.increment(1);
+                self.outbox.end();
+            }
             Heard::Over => {
                 self.outbox.end();
                 if !self.finished {

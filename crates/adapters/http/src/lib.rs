@@ -11,6 +11,7 @@ mod event_stream;
 mod extract;
 mod finish;
 mod limits;
+mod measure;
 mod problem;
 mod routes;
 mod span;
@@ -21,10 +22,11 @@ use actix_web::web;
 pub use cors::cors;
 pub use extract::{client_address, network};
 pub use finish::finish;
+pub use measure::measure;
 pub use problem::Problem;
 pub use routes::{ROUTES, openapi};
 pub use span::RequestSpan;
-pub use state::{AgentPolls, AppState, DatabaseProbe, Exchanged, Web};
+pub use state::{AgentPolls, AppState, Exchanged, Exposition, Probe, Probed, Probes, Web};
 
 /// Mounts everything: the API beneath `/api/v1` and its alias `/api`, and its documentation.
 /// `extend` mounts what other adapters add beneath the same two.

@@ -82,6 +82,15 @@ impl Problem {
         problem
     }
 
+    /// A query parameter that can be read and breaks a rule.
+    pub(crate) fn invalid_parameter(name: &str, rule: impl Into<String>) -> Self {
+        let field = FieldError { pointer: format!("/{name}"), detail: rule.into() };
+        let text = format!("the query parameter {name} breaks a rule: {}", field.detail);
+        let mut problem = Self::new(ProblemCode::ValidationFailed, text);
+        problem.errors.push(field);
+        problem
+    }
+
     /// The same of several rules.
     pub(crate) fn all_invalid(broken: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut problem = Self::new(ProblemCode::ValidationFailed, "the body breaks a rule");

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use ipnet::IpNet;
+use muster_agents::metrics::History;
 use muster_agents::{AgentTokens, Agents, Enrolment};
 use muster_audit::Audit;
 use muster_commands::approvals::Approvals;
@@ -17,7 +17,7 @@ use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_identity::Identity;
 use muster_kernel::events::EventBus;
 use muster_kernel::limits::RateLimiter;
-use muster_kernel::{AgentId, Plan, ProblemCode, StorageError, Timestamp};
+use muster_kernel::{AgentId, Plan, ProblemCode, Timestamp};
 use muster_settings::{Key, Settings};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ pub struct AppState {
     pub enrollment_tokens: EnrollmentTokens,
     pub enrolment: Enrolment,
     pub agents: Agents,
+    pub metrics: History,
     pub agent_tokens: Arc<dyn AgentTokens>,
     pub commands: Commands,
     pub local: LocalExecution,
@@ -46,8 +47,9 @@ pub struct AppState {
     pub settings: Arc<Settings>,
     pub audit: Audit,
     pub limiter: Arc<dyn RateLimiter>,
-    pub database: Arc<dyn DatabaseProbe>,
     pub web: Web,
+    pub exposition: Arc<dyn Exposition>,
+    pub probes: Arc<dyn Probes>,
     /// Bytes of each stream of a command that are kept, and so the most that is answered.
     pub output_limit: usize,
     /// When this process started.
@@ -64,16 +66,6 @@ impl AppState {
     }
 }
 
-/// Says whether the database answers.
-#[async_trait]
-pub trait DatabaseProbe: Send + Sync + std::fmt::Debug {
-    /// Asks it.
-    ///
-    /// # Errors
-    /// When there is no answer.
-    async fn ping(&self) -> Result<(), StorageError>;
-}
-
 /// An answer to a polled connection, or what to tell the agent instead.
 pub type Exchanged = Pin<Box<dyn Future<Output = Result<Value, (ProblemCode, String)>>>>;
 
@@ -87,6 +79,35 @@ pub trait AgentPolls: Send + Sync + std::fmt::Debug {
         peer_address: Option<String>,
         request: Value,
     ) -> Exchanged;
+}
+
+/// The figures of this process, for whoever watches it.
+pub trait Exposition: Send + Sync + std::fmt::Debug {
+    /// In Prometheus' text format.
+    fn render(&self) -> String;
+}
+
+/// How something is that the server needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// It answers.
+    Healthy,
+    /// It does not.
+    Unhealthy,
+    /// The server does without.
+    NotConfigured,
+}
+
+/// How something is, when it has answered or had the time to.
+pub type Probed<'a> = Pin<Box<dyn Future<Output = Probe> + Send + 'a>>;
+
+/// Asks what the server needs for a sign of life.
+pub trait Probes: Send + Sync + std::fmt::Debug {
+    /// The database.
+    fn database(&self) -> Probed<'_>;
+
+    /// Redis.
+    fn redis(&self) -> Probed<'_>;
 }
 
 /// How this installation is reached.

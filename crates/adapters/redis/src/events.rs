@@ -225,6 +225,10 @@ impl Listener for RedisListener {
         }
         self.listener.next().await
     }
+
+    fn behind(&self) -> u64 {
+        self.listener.behind()
+    }
 }
 
 #[async_trait]

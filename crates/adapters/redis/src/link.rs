@@ -19,6 +19,8 @@ use crate::scripts;
 use crate::url::RedisUrl;
 use crate::words::{Batch, Move, Outbox, named};
 
+/// How long Redis may take with a sign of life.
+const PING_PATIENCE: Duration = Duration::from_secs(1);
 /// How long Redis may take to answer before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long it is waited before it is tried again.
@@ -122,6 +124,14 @@ impl Redis {
     /// Whether Redis is there.
     pub fn is_up(&self) -> bool {
         *self.0.state.borrow()
+    }
+
+    /// Whether Redis answers, within a second.
+    pub async fn ping(&self) -> bool {
+        let Some(mut connection) = self.connection() else { return false };
+        let ping = redis::cmd("PING");
+        let answer = ping.query_async::<String>(&mut connection);
+        matches!(tokio::time::timeout(PING_PATIENCE, answer).await, Ok(Ok(_)))
     }
 
     /// Waits until Redis is there.

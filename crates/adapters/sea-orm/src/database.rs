@@ -174,6 +174,20 @@ impl Database {
         .await
     }
 
+    /// How many connections for queries there are, and how many of them are in use.
+    pub fn readers(&self) -> (u32, u32) {
+        let usage = |size: u32, idle: usize| {
+            (size, size.saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX)))
+        };
+        if self.readers.get_database_backend() == DbBackend::Postgres {
+            let pool = self.readers.get_postgres_connection_pool();
+            usage(pool.size(), pool.num_idle())
+        } else {
+            let pool = self.readers.get_sqlite_connection_pool();
+            usage(pool.size(), pool.num_idle())
+        }
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors
@@ -195,7 +209,7 @@ mod tests {
     use super::*;
     use crate::SeaAudit;
     use crate::testing::{
-        CHAIN_KEY, agents, connected, fresh_postgresql, fresh_postgresql_empty, led,
+        CHAIN_KEY, agents, connected, fresh_postgresql, fresh_postgresql_empty, led, measured,
         on_each_database, on_postgresql, open_database, planned,
     };
 
@@ -211,6 +225,7 @@ mod tests {
         connected(&database, agent).await;
         planned(&database).await;
         led(&database).await;
+        measured(&database).await;
         let all = database.migrations().await.unwrap();
         assert!(all.iter().all(|(_, applied)| *applied));
         database.undo_migrations(u32::try_from(all.len()).unwrap()).await.unwrap();

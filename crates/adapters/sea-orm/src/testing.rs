@@ -1,5 +1,7 @@
 //! A database of its own, of each kind, for every test.
 
+use muster_agents::metrics::{Ageing, MetricsStore, Pack, Resolution, Rolled, Step, roll};
+use muster_agents::testing::metrics::{agent, day_of_samples};
 use muster_agents::testing::{candidate, connection, copy};
 use muster_agents::{
     AgentProgram, AgentRepository, CopyDecision, CopyVerdict, CopyVerdicts, Enrol,
@@ -22,7 +24,7 @@ use tempfile::TempDir;
 
 use crate::{
     Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens, SeaLeaderships,
-    SeaSchedules,
+    SeaMetrics, SeaSchedules,
 };
 
 /// The key of the audit log in tests.
@@ -195,6 +197,18 @@ pub(crate) async fn connected(database: &Database, id: AgentId) {
         now: clock.now(),
     };
     registry.decide(verdict).await.unwrap();
+}
+
+/// A machine's samples, and what they come to.
+pub(crate) async fn measured(database: &Database) {
+    let store = SeaMetrics::new(database.clone());
+    let samples = day_of_samples();
+    let agent_id = agent(1);
+    store.append(vec![Pack { agent_id, samples: samples[..120].to_vec() }]).await.unwrap();
+    let (resolution, at) = (Resolution::Hours, samples[0].at);
+    let buckets = roll(Step::HOUR, None, &samples);
+    let rolled = vec![Rolled { resolution, at, buckets }];
+    store.age(vec![Ageing { agent_id, rolled, forget: Vec::new() }]).await.unwrap();
 }
 
 /// A schedule for all customers, with a history.

@@ -6,8 +6,11 @@
 //! one writer anyway, and with all writes in one place none ever meets a locked database. On
 //! PostgreSQL the writers of all processes take turns.
 
+use std::time::Instant;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use metrics::{Gauge, Histogram, gauge, histogram};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -42,14 +45,44 @@ struct Done {
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     jobs: mpsc::UnboundedSender<Job>,
+    figures: Figures,
+}
+
+/// What is told of the writing task.
+#[derive(Debug, Clone)]
+struct Figures {
+    /// Jobs that wait or are being done.
+    waiting: Gauge,
+    /// Jobs of a transaction.
+    jobs: Histogram,
+    /// How long a transaction took, in seconds.
+    duration: Histogram,
+}
+
+impl Figures {
+    fn new() -> Self {
+        Self {
+            waiting: gauge!("muster_database_writer_queue_jobs"),
+            jobs: histogram!("muster_database_commit_jobs"),
+            duration: histogram!("muster_database_commit_duration_seconds"),
+        }
+    }
+
+    fn committed(&self, jobs: usize, since: Instant) {
+        let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
+        self.waiting.decrement(jobs);
+        self.jobs.record(jobs);
+        self.duration.record(since.elapsed());
+    }
 }
 
 impl Writer {
     /// Starts the task on `connection`, which has to be the only one that writes.
     pub(crate) fn start(connection: DatabaseConnection) -> Self {
         let (jobs, queue) = mpsc::unbounded_channel();
-        tokio::spawn(run(connection, queue));
-        Self { jobs }
+        let figures = Figures::new();
+        tokio::spawn(run(connection, queue, figures.clone()));
+        Self { jobs, figures }
     }
 
     /// Does `work` in a transaction. What is queued first is done first, at the latest when the
@@ -81,6 +114,7 @@ impl Writer {
             }
             .boxed()
         });
+        self.figures.waiting.increment(1);
         let queued = self.jobs.send(job);
         async move {
             let gone = || {
@@ -95,10 +129,20 @@ impl Writer {
     }
 }
 
-async fn run(connection: DatabaseConnection, mut queue: mpsc::UnboundedReceiver<Job>) {
+async fn run(
+    connection: DatabaseConnection,
+    mut queue: mpsc::UnboundedReceiver<Job>,
+    figures: Figures,
+) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
-    while queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
+    loop {
+        let jobs = queue.recv_many(&mut batch, MAX_BATCH).await;
+        if jobs == 0 {
+            return;
+        }
+        let begun = Instant::now();
         commit(&connection, std::mem::take(&mut batch)).await;
+        figures.committed(jobs, begun);
     }
 }
 

@@ -4,7 +4,7 @@
 //! of its own. What it tells about itself is kept in the registry ([`AgentRepository`]); whether
 //! it is connected right now is known to [`Presence`], which lives in memory; how its connections
 //! came and went is in the [`ConnectionLog`]. [`Enrolment`] lets machines in, [`Agents`] is what
-//! people do with them.
+//! people do with them. How machines fare over time is in [`metrics`].
 //!
 //! To add something that is known of a machine: give it a field in [`Agent`] or [`SystemInfo`],
 //! a case in the contract suite in `testing`, and a column by a migration.
@@ -14,6 +14,7 @@ mod agent;
 mod connection;
 mod copies;
 mod enrolment;
+pub mod metrics;
 mod ports;
 mod registration;
 #[cfg(feature = "testing")]
@@ -26,6 +27,7 @@ pub use connection::{
 };
 pub use copies::{CopyDecision, CopyVerdict, Incarnation, MachineCopy, NewIdentity};
 pub use enrolment::{Credential, EnrolError, Enrolled, Enrolment, MachineKey};
+pub use metrics::{Heartbeat, HeartbeatListener, Heartbeats};
 pub use ports::{
     Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
     AgentTokens, ConnectionLog, CopyVerdicts, Enrol, EnrolCandidate, Presence, PresenceWatch,

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 mod connections;
 mod contract;
+pub mod metrics;
 
 pub use connections::{connection, copy};
 pub use contract::{Subject, candidate, contract};

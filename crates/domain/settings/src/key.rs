@@ -104,6 +104,12 @@ settings! {
     /// After how many days the output of commands is kept compressed, which nobody who reads it
     /// notices; 0 for never.
     CommandsCompressAfterDays = 11, "commands_compress_after_days", Kind::Number(0, 36_500), "7";
+    /// For how many hours every heartbeat of a machine is kept.
+    MetricsSampleHours = 37, "metrics_sample_hours", Kind::Number(6, 168), "24";
+    /// For how many days it is kept what five minutes of heartbeats came to.
+    MetricsFiveMinuteDays = 38, "metrics_five_minute_days", Kind::Number(2, 366), "30";
+    /// For how many days it is kept what an hour of heartbeats came to.
+    MetricsHourDays = 39, "metrics_hour_days", Kind::Number(2, 3660), "365";
 }
 
 impl Key {

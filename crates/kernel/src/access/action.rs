@@ -133,6 +133,8 @@ actions! {
     ReadAudit: ADMIN, [], false;
     /// See how this installation is.
     ReadSystem: VIEWER, [], false;
+    /// See the figures of the server's process, in which are those of all tenants together.
+    ReadFigures: ADMIN, [], false;
     /// Report one's own state and results, as an agent.
     ReportAsAgent: None, [], false;
 }

@@ -242,6 +242,10 @@ impl Listener for LogListener {
             }
         }
     }
+
+    fn behind(&self) -> u64 {
+        self.log.entries.lock().end().saturating_sub(self.next)
+    }
 }
 
 /// The logs of all channels.

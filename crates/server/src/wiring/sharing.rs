@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use muster_agent_socket::{Connections, ConnectionsPorts};
-use muster_agents::Presence;
+use muster_agents::{Heartbeats, Presence};
 use muster_commands::runs::Boards;
 use muster_commands::{CommandFeed, Courier, Lookout};
 use muster_identity::TicketStore;
@@ -80,11 +80,12 @@ impl Sharing {
         }
     }
 
-    pub(super) fn reach(&self, base: &Base) -> Reach {
+    pub(super) fn reach(&self, base: &Base, heartbeats: &Heartbeats) -> Reach {
         let ports = |node, watch| ConnectionsPorts {
             node,
             watch,
             bus: self.bus.clone(),
+            heartbeats: heartbeats.clone(),
             clock: base.clock.clone(),
             entropy: base.entropy.clone(),
         };

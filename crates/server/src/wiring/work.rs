@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use muster_agent_socket::Connections;
-use muster_agents::Presence;
+use muster_agents::{Heartbeats, Presence};
 use muster_commands::approvals::{ApprovalRepository, Approvals, ApprovalsPorts, Desk};
 use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scripts};
 use muster_commands::local::{LocalExecution, LocalPorts, LocalShell};
@@ -32,6 +32,7 @@ pub(super) struct Work {
     approvals: Arc<dyn ApprovalRepository>,
     texts: Arc<dyn ScriptTexts>,
     pub(super) bus: Arc<dyn EventBus>,
+    pub(super) heartbeats: Heartbeats,
     pub(super) connections: Connections,
     pub(super) presence: Arc<dyn Presence>,
     pub(super) ledger: Arc<SeaCommands>,
@@ -60,7 +61,8 @@ impl Work {
         let bus = sharing.bus.clone();
         let boards = Arc::new(sharing.boards());
         let feed: Arc<dyn CommandFeed> = boards.clone();
-        let Reach { connections, presence, courier } = sharing.reach(base);
+        let heartbeats = Heartbeats::default();
+        let Reach { connections, presence, courier } = sharing.reach(base, &heartbeats);
         let channel =
             AgentChannel::new(ledger.clone(), ledger.clone(), feed.clone(), clock.clone());
         let approvals = Arc::new(SeaApprovals::new(database.clone()));
@@ -108,6 +110,7 @@ impl Work {
             approvals,
             texts: shelf,
             bus,
+            heartbeats,
             connections,
             presence,
             ledger: ledger.clone(),

@@ -75,10 +75,10 @@ impl Presence for Connections {
             let link = Arc::new(Link::new(peer, self.inner.clock.now(), None));
             self.enter_plain(id, link)
         });
-        if let Some(metrics) = metrics {
-            link.set_metrics(metrics);
+        match metrics {
+            Some(metrics) => self.measured(id, &link, metrics),
+            None => self.inner.is_there(id, &link),
         }
-        self.inner.is_there(id, &link);
         // A session goes by its own frames: these requests show nothing of its network.
         if link.is_plain() {
             self.saw(id, &link);

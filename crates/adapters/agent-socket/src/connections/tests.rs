@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use muster_agents::testing::FakeAgents;
-use muster_agents::{Connection, RefreshError, Transport};
+use muster_agents::{Connection, Heartbeats, RefreshError, Transport};
 use muster_commands::Courier;
 use muster_commands::testing::command;
 use muster_kernel::ConnectionId;
@@ -66,6 +66,7 @@ fn world() -> World {
         node: NodeId::new(&*clock, &*random),
         watch: Some(seen.clone()),
         bus: Arc::new(told.clone()),
+        heartbeats: Heartbeats::default(),
         clock: clock.clone(),
         entropy: random,
     });

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use muster_agents::testing::{FakeAgents, candidate};
-use muster_agents::{Enrol, Presence};
+use muster_agents::{Enrol, Heartbeats, Presence};
 use muster_commands::testing::{FakeFeed, FakeLedger, FakeTexts, command_for};
 use muster_commands::{
     AgentChannel, Command, CommandArchive, CommandLedger, Outcome, Payloads, ScriptRef, Spec,
@@ -45,6 +45,7 @@ async fn world() -> World {
             node: NodeId::new(&*clock, &*entropy),
             watch: None,
             bus: Arc::new(SilentBus),
+            heartbeats: Heartbeats::default(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         }),

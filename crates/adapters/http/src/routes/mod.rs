@@ -1,6 +1,7 @@
 //! The table of routes, and the document made of the same handlers.
 
 mod account;
+mod agent_metrics;
 mod agents;
 mod api_keys;
 mod approvals;
@@ -48,6 +49,8 @@ macro_rules! routes {
         pub(crate) fn configure(config: &mut web::ServiceConfig) {
             $(config.service(
                 web::resource($path)
+                    // What figures about requests are told apart by.
+                    .name($path)
                     $(.route(web::$method().to($handler)))+
                     .default_service(web::to(async || {
                         method_not_allowed(&[$(stringify!($method)),+])
@@ -113,6 +116,7 @@ routes! {
     "/agents/status/{id}" { get => agents::status }
     "/agents" { get => agents::list }
     "/agents/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
+    "/agents/{id}/metrics" { get => agent_metrics::read }
     "/agents/{id}/refresh" { post => agents::refresh }
     "/agents/{id}/connections" { get => connections::list }
     "/agents/{id}/clones/{connection_id}/resolve" { post => connections::resolve }
@@ -175,9 +179,11 @@ routes! {
     "/audit" { get => audit::list }
     "/audit/verify" { get => audit::verify }
     "/audit/export" { get => audit::export }
+    "/metrics" { get => system::metrics }
     "/system/health" { get => system::health }
     "/health" { get => system::health }
     "/health/db" { get => system::database_health }
+    "/health/redis" { get => system::redis_health }
 }
 
 /// Paths under which other products' clients know a route: the path, and the one it is another
@@ -245,7 +251,7 @@ const ALIASES: &[(&str, &str)] = &[
         register::register,
         reports::alive, reports::heartbeat, reports::own_heartbeat, reports::result,
         agents::list, agents::online, agents::offline, agents::status, agents::read,
-        agents::update, agents::delete, agents::refresh,
+        agents::update, agents::delete, agents::refresh, agent_metrics::read,
         connections::list, connections::resolve,
         commands::give::run, commands::give::queue, commands::give::action,
         commands::read::of_agent, commands::read::one_of_agent, commands::read::list,
@@ -266,8 +272,7 @@ const ALIASES: &[(&str, &str)] = &[
         scripts::versions, scripts::version, scripts::restore,
         settings::list, settings::update, settings::update_one, settings::read, settings::reset,
         audit::list, audit::verify, audit::export,
-        system::health,
-        system::database_health,
+        system::metrics, system::health, system::database_health, system::redis_health,
     ),
 )]
 struct Api;

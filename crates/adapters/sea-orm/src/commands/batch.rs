@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use muster_commands::{
-    Append, Command, Effect, Entry, Event, Once, OutputStream, Recorded, Submitted,
+    Append, Command, Effect, Entry, Event, Once, OutputStream, Recorded, Status, Submitted,
 };
 use muster_kernel::{Audited, Author, CommandId, Deed, Timestamp};
 use sea_orm::entity::prelude::*;
@@ -27,6 +27,8 @@ const MAX_CHUNK: usize = 64 * 1024;
 pub(super) struct Written {
     pub(super) submitted: Vec<Submitted>,
     pub(super) recorded: Vec<Option<Recorded>>,
+    /// What commands became.
+    pub(super) became: Vec<Status>,
 }
 
 /// Writes all of `work` or nothing.
@@ -42,6 +44,7 @@ pub(super) async fn write(
         if let Submitted::New(command) = &submitted {
             let deed = Deed::created("command.run", &**command);
             deeds.push((author, command.created_at, deed));
+            written.became.push(command.status());
         }
         written.submitted.push(submitted);
     }
@@ -49,7 +52,11 @@ pub(super) async fn write(
     let mut appended = Appended { deeds, ..Appended::default() };
     for (agent_id, id, entry) in work.entries {
         let held = commands.get_mut(&id).filter(|held| held.command.agent_id == agent_id);
-        written.recorded.push(held.map(|held| held.take_in(entry, &mut appended)));
+        let before = held.as_ref().map(|held| held.command.status());
+        let recorded = held.map(|held| held.take_in(entry, &mut appended));
+        let after = recorded.as_ref().map(|recorded| recorded.command.status());
+        written.became.extend(after.filter(|_| after != before));
+        written.recorded.push(recorded);
     }
     for held in commands.into_values().filter(|held| held.changed) {
         update(transaction, &held.command).await?;

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::SeaCommands;
 use super::batch::{self, Written};
+use super::transitions;
 use crate::DatabaseError;
 
 /// How long an entry that can wait does so, for a commit that somebody else pays for.
@@ -172,6 +173,9 @@ impl SeaCommands {
         tokio::spawn(async move {
             let outcome: Result<Written, DatabaseError> = written.await;
             let taken = replies.lock().take();
+            if let Ok(written) = &outcome {
+                transitions::count(&written.became);
+            }
             // Where no transaction could be begun, nothing was taken from the queue.
             let replies = taken.unwrap_or_else(|| queue.take().1);
             replies.send(outcome.map_err(StorageError::from));

@@ -8,6 +8,7 @@ pub(crate) mod entity;
 mod ledger;
 mod local;
 mod retention;
+pub(crate) mod transitions;
 
 use std::sync::Arc;
 

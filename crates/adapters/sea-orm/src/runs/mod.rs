@@ -21,7 +21,7 @@ use sea_orm::{
 
 use crate::audit::Trail;
 use crate::columns::{all_scoped, contains, micros};
-use crate::commands::entity as commands;
+use crate::commands::{entity as commands, transitions};
 use crate::idempotency::{Remembered, remember};
 use crate::{Database, DatabaseError};
 use entity::{Column, Entity, Model, customer};
@@ -88,10 +88,15 @@ impl RunRepository for SeaRuns {
         author: Author,
     ) -> Result<Begun, StorageError> {
         let trail = self.database.trail();
+        let statuses: Vec<_> = commands.iter().map(Command::status).collect();
         let write = self.database.write(move |transaction| {
             async move { begin(transaction, &trail, run, commands, once, author).await }.boxed()
         });
-        Ok(write.await?)
+        let begun = write.await?;
+        if begun == Begun::New {
+            transitions::count(&statuses);
+        }
+        Ok(begun)
     }
 
     async fn find(&self, scope: &TenantScope, id: RunId) -> Result<Option<Run>, StorageError> {
