@@ -39,7 +39,7 @@ impl MigrationTrait for Migration {
             ("commands_failed", "commands"),
         ];
         for (name, table) in indexes {
-            manager.drop_index(Index::drop().name(name).table(table).take()).await?;
+            manager.drop_index(Index::drop().name(name).table(table).to_owned()).await?;
         }
         let tables = ["watch_marks", "alert_deviations", "alert_causes", "alert_changes", "alerts"];
         for table in tables {

@@ -206,13 +206,14 @@ async fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{agents, database, planned};
+    use crate::testing::{agents, database, planned, watched};
 
     #[tokio::test]
     async fn every_migration_can_be_undone_with_data_in_the_tables_and_done_again() {
         let database = database().await;
         agents(&database).await;
         planned(&database).await;
+        watched(&database).await;
         let connection = database.schema_connection();
         Migrator::down(connection, None).await.unwrap();
         assert!(Migrator::get_applied_migrations(connection).await.unwrap().is_empty());

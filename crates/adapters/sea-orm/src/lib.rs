@@ -8,6 +8,7 @@
 //! [`Database::write`] and enter in the audit log what it did, and run the port's contract suite in the folder's tests.
 
 mod agents;
+mod alerts;
 mod approvals;
 mod audit;
 mod columns;
@@ -27,6 +28,7 @@ mod testing;
 mod writer;
 
 pub use agents::SeaAgents;
+pub use alerts::SeaAlerts;
 pub use approvals::SeaApprovals;
 pub use audit::SeaAudit;
 pub use commands::SeaCommands;

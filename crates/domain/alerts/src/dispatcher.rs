@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Another process takes a delivery over that one has had for so long.
-const TAKEN_FOR: Duration = Duration::from_mins(2);
+const TAKEN_FOR: Duration = Duration::from_mins(1);
 /// How many channels are told at a time.
 const AT_ONCE: usize = 32;
 

@@ -89,6 +89,15 @@ impl Watcher {
         if changed.is_empty() { Ok(()) } else { self.ports.deviations.keep(changed).await }
     }
 
+    /// Whether any rule is about loads: nobody has to gather samples otherwise.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn wants_samples(&self) -> Result<bool, StorageError> {
+        let rules = self.ports.rules.enabled().await?;
+        Ok(rules.iter().any(|rule| limits(rule).is_some()))
+    }
+
     /// Reads what the last process knew. While nobody watched, nothing was read.
     async fn remember(&self) -> Result<(), StorageError> {
         if self.loads.lock().0.is_some() {

@@ -285,6 +285,15 @@ pub enum Ended {
     },
 }
 
+impl Ended {
+    /// When it failed.
+    pub const fn at(&self) -> Timestamp {
+        match self {
+            Self::Command { at, .. } | Self::Run { at, .. } => *at,
+        }
+    }
+}
+
 /// Something in the audit log that rules watch for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
@@ -301,15 +310,14 @@ pub trait Occurrences: Send + Sync + std::fmt::Debug {
     /// which it has an open alert.
     async fn missing(&self, rule: &Rule, before: Timestamp) -> Result<Vec<Missing>, StorageError>;
 
-    /// The open offline alerts of machines that were seen after `after` or were removed, and those
-    /// that seem to be over.
+    /// The open offline alerts of machines that were seen after `after`, and those that seem to be
+    /// over; and the open alerts of every kind about machines that were removed.
     async fn returned(&self, after: Timestamp) -> Result<Vec<Returned>, StorageError>;
 
     /// The machines with these ids that are there.
     async fn machines(&self, ids: &BTreeSet<AgentId>) -> Result<Vec<Machine>, StorageError>;
 
-    /// The commands and runs that failed at `after` or later, the oldest first and at most `limit`
-    /// of each.
+    /// The commands and runs that failed at `after` or later, the oldest first and at most `limit`.
     async fn failed(&self, after: Timestamp, limit: u64) -> Result<Vec<Ended>, StorageError>;
 
     /// What rules watch for in the audit log, from behind the entry `after` to `until`, each with
@@ -396,7 +404,7 @@ pub struct NotSent {
 #[async_trait]
 pub trait Messenger: Send + Sync + std::fmt::Debug {
     /// Sends a message through a channel, whose opened secret is `secret`, and answers with the
-    /// status of the other side. It MUST end within a minute, reach nothing but public addresses
+    /// status of the other side. It MUST end within 30 seconds, reach nothing but public addresses
     /// unless an admin allows it, and tell receivers the id of the delivery.
     async fn send(
         &self,

@@ -8,6 +8,7 @@
 
 mod contract;
 mod fakes;
+mod outside;
 
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
@@ -25,7 +26,8 @@ pub use contract::{
     alert_contract, channel_contract, delivery_contract, deviation_contract, rule_contract,
     window_contract,
 };
-pub use fakes::{FakeAlerts, FakeMessenger};
+pub use fakes::FakeAlerts;
+pub use outside::FakeMessenger;
 
 fn entropy(seed: u64) -> SeededEntropy {
     SeededEntropy::new(seed)

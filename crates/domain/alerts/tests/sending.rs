@@ -11,8 +11,8 @@ use muster_alerts::testing::{
 use muster_alerts::{
     AlertsError, ChannelWish, Channels, Delivery, DeliveryState, Dispatcher, SmtpTls,
 };
-use muster_kernel::Secret;
 use muster_kernel::testing::{FakeClock, FakeVault, SeededEntropy, permit};
+use muster_kernel::{PageRequest, Secret};
 
 #[tokio::test]
 async fn alerts_in_memory_keep_the_contracts() {
@@ -73,7 +73,8 @@ async fn a_message_is_tried_again_until_it_arrives_with_the_same_id() {
         assert_eq!(world.send_all().await, 0, "it waits");
         world.clock.advance(TimeDelta::seconds(10));
     }
-    let list = world.channels.deliveries(&permit(1), made.channel.id, &Default::default()).await;
+    let list =
+        world.channels.deliveries(&permit(1), made.channel.id, &PageRequest::default()).await;
     let delivery = list.unwrap().items.remove(0);
     assert_eq!(delivery.state, DeliveryState::Delivered);
     let statuses: Vec<_> = delivery.attempts.iter().map(|attempt| attempt.status).collect();

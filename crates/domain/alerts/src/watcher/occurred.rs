@@ -155,12 +155,6 @@ impl Ended {
             Self::Run { id, .. } => id.as_uuid(),
         }
     }
-
-    const fn at(&self) -> Timestamp {
-        match self {
-            Self::Command { at, .. } | Self::Run { at, .. } => *at,
-        }
-    }
 }
 
 /// What a rule finds in a failure. What failed before there was the rule is no news.
