@@ -1,5 +1,6 @@
 //! Who is connected.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -163,6 +164,12 @@ impl Connections {
     fn forget_silent(&self) {
         let now = self.clock.now();
         self.links.retain(|_, link| !link.is_silent(now));
+    }
+
+    /// How loaded each connected machine last said that it is, and when something last came from it.
+    pub fn loads(&self) -> HashMap<AgentId, (Metrics, Timestamp)> {
+        let load = |link: &Link| Some(((*link.metrics.lock())?, *link.last_frame_at.lock()));
+        self.links.iter().filter_map(|link| Some((*link.key(), load(&link)?))).collect()
     }
 
     /// Ends all connections: the server is shutting down.

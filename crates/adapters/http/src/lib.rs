@@ -24,7 +24,7 @@ pub use finish::finish;
 pub use problem::Problem;
 pub use routes::{ROUTES, openapi};
 pub use span::RequestSpan;
-pub use state::{AgentPolls, AppState, Exchanged, Web};
+pub use state::{AgentPolls, Alerting, AppState, Exchanged, Web};
 
 /// Mounts everything: the API beneath `/api/v1` and its alias `/api`, and its documentation.
 /// `extend` mounts what other adapters add beneath the same two.

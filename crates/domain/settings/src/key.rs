@@ -104,6 +104,10 @@ settings! {
     /// After how many days the output of commands is kept compressed, which nobody who reads it
     /// notices; 0 for never.
     CommandsCompressAfterDays = 11, "commands_compress_after_days", Kind::Number(0, 36_500), "7";
+    /// Whether alerts may be sent to this machine and to private networks, and without TLS there.
+    AlertsPrivateAddresses = 42, "alerts_private_addresses", Kind::Boolean, "false";
+    /// For how many days alerts are kept after they were resolved.
+    AlertRetentionDays = 43, "alert_retention_days", Kind::Number(1, 36_500), "365";
 }
 
 impl Key {

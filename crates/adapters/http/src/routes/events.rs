@@ -15,7 +15,7 @@ use crate::{AppState, Problem};
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
-    /// Which topics, with commas between them: `agents`, `commands`, `runs`. All unless given.
+    /// Which topics, with commas between them: `agents`, `commands`, `runs`, `alerts`. All unless given.
     #[param(example = "agents,runs")]
     topics: Option<String>,
 }
@@ -32,7 +32,8 @@ impl EventsQuery {
     }
 }
 
-/// Everything that you may see, live, from now on: events `agent`, `command` and `run`.
+/// Everything that you may see, live, from now on: events `agent`, `command`, `run` and
+/// `alert`.
 /// `Last-Event-ID` goes on after the last event that was received; `reset` says that events before
 /// are not to be had any more.
 #[utoipa::path(
