@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::jobs;
 use crate::logging;
 use crate::tls::Tls;
+use crate::watch;
 use crate::wiring::{Wired, wire};
 
 /// How long requests under way may take to end.
@@ -75,6 +76,9 @@ pub(crate) async fn run(
         history,
         compression,
         scheduler,
+        watcher,
+        dispatcher,
+        alerts,
         database,
         stop,
         ..
@@ -115,10 +119,15 @@ pub(crate) async fn run(
     tasks.spawn(jobs::drive(state.runs.clone(), stop.clone()));
     tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
     tasks.spawn(jobs::run_schedules(scheduler, state.clock.clone(), stop.clone()));
+    tasks.spawn(watch::watch(watcher.clone(), stop.clone()));
+    tasks.spawn(watch::send(dispatcher, stop.clone()));
+    let loads = watch::read_loads(watcher, connections.clone(), agents.clone(), stop.clone());
+    tasks.spawn(loads);
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
     tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
     tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));
-    let housekeeping = jobs::Housekeeping { state, retention, history, compression, database };
+    let housekeeping =
+        jobs::Housekeeping { state, retention, history, compression, alerts, database };
     tasks.spawn(housekeeping.run(stop.clone()));
     if let Some(tls) = tls {
         tasks.spawn(tls.follow(stop.clone()));

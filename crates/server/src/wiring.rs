@@ -1,5 +1,6 @@
 //! Which adapter stands behind which port.
 
+mod alerting;
 mod planning;
 mod work;
 
@@ -10,6 +11,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::{Agents, Enrolment};
+use muster_alerts::{DeliveryRepository, Dispatcher, Watcher};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Compression, Retention, Sweep};
@@ -30,6 +32,7 @@ use muster_sea_orm::{
 use muster_settings::{Rotation, Settings};
 use tokio_util::sync::CancellationToken;
 
+use self::alerting::Watch;
 use self::planning::Planning;
 use self::work::Work;
 use crate::absentees::KnownAbsentees;
@@ -53,6 +56,9 @@ pub(crate) struct Wired {
     pub(crate) history: HistoryRetention,
     pub(crate) compression: Compression,
     pub(crate) scheduler: Scheduler,
+    pub(crate) watcher: Arc<Watcher>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) alerts: Arc<dyn DeliveryRepository>,
     pub(crate) database: Database,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
@@ -82,6 +88,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let absentees = Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone()));
     let approvals = work.approvals(absentees.clone(), clock.clone());
     let planning = Planning::new(&base, &work, absentees, config.limits);
+    let watch = Watch::new(&base, &settings, work.bus.clone(), work.connections.clone())?;
     let log = Arc::new(SeaAudit::new(database.clone()));
     let socket = agent_socket(&base, &work, config);
     let Work { agents, customers, connections, .. } = work;
@@ -103,6 +110,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         schedules: planning.schedules,
         scripts: work.scripts,
         saved_commands: work.saved_commands,
+        alerting: watch.alerting,
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter: Arc::new(LocalLimiter::default()),
@@ -124,6 +132,9 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         compression: work.compression,
         history: planning.history,
         scheduler: planning.ticker,
+        watcher: watch.watcher,
+        dispatcher: watch.dispatcher,
+        alerts: watch.kept,
         database,
         stop,
         first_password,
