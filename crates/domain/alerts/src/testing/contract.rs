@@ -138,8 +138,9 @@ pub async fn alert_contract<R: AlertRepository + DeliveryRepository>(
     assert_eq!(alerts.open_of(rule.id, machine.id.as_uuid()).await?, Some(twice.clone()));
 
     alerts.mark_clear(vec![(found.id, Some(later))]).await?;
-    assert_eq!(alerts.find(&all, found.id).await?.unwrap().clear_since, Some(later));
-    steps(alerts, &twice).await?;
+    let clearing = alerts.find(&all, found.id).await?.unwrap();
+    assert_eq!(clearing, Alert { clear_since: Some(later), ..twice });
+    steps(alerts, &clearing).await?;
     assert_eq!(alerts.open_of(rule.id, machine.id.as_uuid()).await?, None);
     let third = alert(3, &rule, &machine);
     let cooled = alerts.open(third.clone(), None, noon(), Vec::new()).await?;
