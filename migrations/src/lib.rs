@@ -30,6 +30,9 @@ mod m20261121_000033_agent_connections;
 mod m20261121_000037_metric_samples;
 mod m20261121_000038_metric_rollups;
 mod m20261121_000039_leaderships;
+mod m20261121_000042_alert_rules;
+mod m20261121_000043_alerts;
+mod m20261121_000044_alert_deliveries;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -66,6 +69,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000038_metric_rollups::Migration),
             Box::new(m20261121_000033_agent_connections::Migration),
             Box::new(m20261121_000039_leaderships::Migration),
+            Box::new(m20261121_000042_alert_rules::Migration),
+            Box::new(m20261121_000043_alerts::Migration),
+            Box::new(m20261121_000044_alert_deliveries::Migration),
         ]
     }
 }

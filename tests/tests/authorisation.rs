@@ -183,6 +183,8 @@ impl World {
         } else if is_about("/enrollment-tokens") {
             let wish = json!({ "customer_id": self.acme, "name": "t" });
             path = path.replace("{id}", &id(&self.admin.post("/enrollment-tokens", &wish).await));
+        } else if is_about("/alerts/") {
+            path = path.replace("{id}", &self.alerting(&row.path, unique).await);
         } else if is_about("/schedules") {
             let made = self.admin.post("/schedules", &self.schedule()).await;
             path = path.replace("{id}", &id(&made));
@@ -198,6 +200,45 @@ impl World {
         }
         let path = path.replace("{key}", "registration_open").replace("{version}", "1");
         (path, self.body(row, unique).await)
+    }
+
+    /// A rule, a channel, a window or an alert of Acme's.
+    async fn alerting(&self, path: &str, unique: &str) -> String {
+        for (kind, wish) in [
+            ("/alerts/rules", self.rule()),
+            ("/alerts/channels", self.channel()),
+            ("/alerts/maintenance-windows", self.window()),
+        ] {
+            if path.starts_with(kind) {
+                return id(&self.admin.post(kind, &wish).await);
+            }
+        }
+        self.admin.post("/alerts/rules", &self.rule()).await;
+        let agent = self.new_agent(unique).await;
+        loop {
+            let alerts = self.admin.get(&format!("/alerts?agent_id={agent}")).await;
+            if let Some(alert) = alerts["items"].get(0) {
+                return id(alert);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+
+    /// That machines of Acme's enrol.
+    fn rule(&self) -> Value {
+        let customer = &self.acme;
+        json!({ "name": "r", "customer_id": customer, "severity": "info", "kind": "enrolment" })
+    }
+
+    fn channel(&self) -> Value {
+        let leads_to = json!({ "kind": "webhook", "url": "https://hooks.invalid/" });
+        json!({ "name": "c", "customer_id": self.acme, "leads_to": leads_to })
+    }
+
+    /// A time that is not yet.
+    fn window(&self) -> Value {
+        let [from, to] = [1, 2].map(|hours| muster_tests::now() + chrono::TimeDelta::hours(hours));
+        json!({ "name": "w", "customer_id": self.acme, "from": from, "to": to })
     }
 
     /// Something dangerous that a key of Acme's asked for, and that waits for a person.
@@ -288,6 +329,9 @@ impl World {
             ("POST", "/runs" | "/runs/preview") => self.run(),
             ("POST", "/schedules") => self.schedule(),
             ("PUT", "/schedules/{id}") => json!({ "enabled": false }),
+            ("POST" | "PUT", "/alerts/rules" | "/alerts/rules/{id}") => self.rule(),
+            ("POST" | "PUT", "/alerts/channels" | "/alerts/channels/{id}") => self.channel(),
+            ("POST", "/alerts/maintenance-windows") => self.window(),
             (_, "/agent/actions/{command_id}/result") => json!({ "status": "completed" }),
             (_, "/commands/execute/batch") => json!({ "commands": [command()] }),
             ("POST", path @ ("/scripts" | "/commands/saved")) => self.wish(path, unique),

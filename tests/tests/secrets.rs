@@ -16,6 +16,16 @@ fn holds(bytes: &[u8], secret: &str) -> bool {
     bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
 }
 
+/// What the messages to a webhook are signed with, one of which was sent, or would have been.
+async fn webhook_secret(admin: &Api) -> String {
+    let leads_to = json!({ "kind": "webhook", "url": "https://hooks.invalid/" });
+    let made =
+        admin.post("/alerts/channels", &json!({ "name": "ops", "leads_to": leads_to })).await;
+    let channel = text(&made["id"]);
+    admin.post(&format!("/alerts/channels/{channel}/test"), &json!({})).await;
+    text(&made["signing_secret"])
+}
+
 /// Uses every kind of secret there is; answers with all of them.
 async fn use_every_secret(server: &Server, admin: &Api) -> Vec<(&'static str, String)> {
     let customer = admin.customer("Acme").await;
@@ -30,6 +40,10 @@ async fn use_every_secret(server: &Server, admin: &Api) -> Vec<(&'static str, St
     let used = admin.request(Method::GET, &format!("/audit?ticket={ticket}")).send().await;
     assert_eq!(used.unwrap().status(), 200);
     let factor = admin.post("/auth/totp", &json!({ "password": PASSWORD })).await;
+    let signing = webhook_secret(admin).await;
+    let chat = "https://hooks.invalid/T0/very-secret-chat";
+    let leads_to = json!({ "kind": "chat", "flavour": "slack", "url": chat });
+    admin.post("/alerts/channels", &json!({ "name": "chat", "leads_to": leads_to })).await;
     let provider = Provider::start();
     let settings = json!({
         "oidc_issuer": provider.issuer(),
@@ -55,6 +69,8 @@ async fn use_every_secret(server: &Server, admin: &Api) -> Vec<(&'static str, St
         ("key", key.token().to_owned()),
         ("default key", text(&default["api_key"])),
         ("secret of a second factor", text(&factor["secret"])),
+        ("signing secret of a webhook", signing),
+        ("address of a chat", chat.to_owned()),
         ("client secret", CLIENT_SECRET.to_owned()),
         ("master key", master.trim().to_owned()),
     ]

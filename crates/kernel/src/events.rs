@@ -23,11 +23,13 @@ pub enum Topic {
     Commands,
     /// Runs.
     Runs,
+    /// Alerts.
+    Alerts,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: &[Self] = &[Self::Agents, Self::Commands, Self::Runs];
+    pub const ALL: &[Self] = &[Self::Agents, Self::Commands, Self::Runs, Self::Alerts];
 
     /// The name in the API.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Topic {
             Self::Agents => "agents",
             Self::Commands => "commands",
             Self::Runs => "runs",
+            Self::Alerts => "alerts",
         }
     }
 

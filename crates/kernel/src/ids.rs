@@ -91,6 +91,16 @@ ids! {
     NodeId,
     /// A request that waits for a second person.
     ApprovalId,
+    /// What is watched for.
+    AlertRuleId,
+    /// Something that a rule found.
+    AlertId,
+    /// A way to tell people.
+    AlertChannelId,
+    /// A time in which alerts are silent.
+    MaintenanceWindowId,
+    /// One message on its way to people.
+    DeliveryId,
 }
 
 fn new_v7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {

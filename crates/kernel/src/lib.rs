@@ -13,6 +13,7 @@
 //! - [`secret`]: opaque tokens, shown once and kept as a hash
 //! - [`tags`]: words that people sort things by
 //! - [`vault`]: secrets that have to be read again
+//! - [`windows`] and [`Zone`]: times of the week, by the clocks of a place
 //! - [`storage`]: how a repository says that it can't
 //! - [`problem`]: the stable codes that name what went wrong
 //!
@@ -36,6 +37,8 @@ pub mod tags;
 pub mod testing;
 pub mod time;
 pub mod vault;
+pub mod windows;
+mod zone;
 
 pub use access::{
     Act, Action, Actor, Author, Denied, KeyScope, Permit, Principal, Role, TenantScope, act,
@@ -44,9 +47,9 @@ pub use audit::{Audited, Deed, Place};
 pub use danger::DangerPolicy;
 pub use entropy::Entropy;
 pub use ids::{
-    AgentId, ApiKeyId, ApprovalId, CommandId, ConnectionId, CustomerId, DataKeyId,
-    EnrollmentTokenId, FiringId, NodeId, RunId, SavedCommandId, ScheduleId, ScriptId, SessionId,
-    UserId, VersionId,
+    AgentId, AlertChannelId, AlertId, AlertRuleId, ApiKeyId, ApprovalId, CommandId, ConnectionId,
+    CustomerId, DataKeyId, DeliveryId, EnrollmentTokenId, FiringId, MaintenanceWindowId, NodeId,
+    RunId, SavedCommandId, ScheduleId, ScriptId, SessionId, UserId, VersionId,
 };
 pub use limits::Plan;
 pub use page::{Cursor, Page, PageRequest};
@@ -56,3 +59,4 @@ pub use storage::StorageError;
 pub use tags::{InvalidTags, Tags};
 pub use time::{Clock, Timestamp};
 pub use vault::{Sealed, Vault};
+pub use zone::Zone;

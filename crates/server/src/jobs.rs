@@ -9,6 +9,7 @@ use actix_web::web::Data;
 use chrono::TimeDelta;
 use muster_agent_socket::Connections;
 use muster_agents::{AgentRepository, ConnectionLog};
+use muster_alerts::DeliveryRepository;
 use muster_commands::runs::Runs;
 use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Compression, Retention, Sweep};
@@ -192,6 +193,7 @@ pub(crate) struct Housekeeping {
     pub(crate) retention: Retention,
     pub(crate) history: HistoryRetention,
     pub(crate) compression: Compression,
+    pub(crate) alerts: Arc<dyn DeliveryRepository>,
     pub(crate) database: Database,
 }
 
@@ -208,6 +210,9 @@ impl Housekeeping {
             if let Some(keep) = self.keep(Key::CommandRetentionDays) {
                 told("old commands", self.retention.run(keep).await);
                 told("entries of schedules' histories", self.history.run(keep).await);
+            }
+            if let Some(keep) = self.keep(Key::AlertRetentionDays) {
+                told("old alerts", self.alerts.forget(self.state.clock.now() - keep).await);
             }
             told("sessions that were over", self.state.identity.forget_sessions().await);
             let before = self.state.clock.now() - REQUESTS_ARE_KNOWN_FOR;

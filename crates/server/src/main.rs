@@ -15,6 +15,7 @@ mod secrets;
 mod serve;
 mod sign_on;
 mod tls;
+mod watch;
 mod wiring;
 
 use std::io::Write;

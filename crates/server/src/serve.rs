@@ -22,7 +22,7 @@ use crate::jobs::metrics;
 use crate::leading::{self, Leading};
 use crate::tls::Tls;
 use crate::wiring::{Nodes, Wired, wire};
-use crate::{logging, observability};
+use crate::{logging, observability, watch};
 
 /// How long requests under way may take to end.
 const DRAIN_SECONDS: u64 = 20;
@@ -96,6 +96,10 @@ pub(crate) async fn run(
         scheduler,
         recorder,
         upkeep,
+        watcher,
+        loads,
+        dispatcher,
+        alerts,
         database,
         nodes,
         figures,
@@ -148,6 +152,9 @@ pub(crate) async fn run(
     tasks.spawn(jobs::drive(state.runs.clone(), leading.clone(), stop.clone()));
     tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
     tasks.spawn(jobs::run_schedules(scheduler, state.clock.clone(), leading.clone(), stop.clone()));
+    tasks.spawn(watch::watch(watcher.clone(), stop.clone()));
+    tasks.spawn(watch::send(dispatcher, stop.clone()));
+    tasks.spawn(watch::read_loads(watcher, loads, stop.clone()));
     tasks.spawn(jobs::write_ended(connections.clone(), agents.clone(), stop.clone()));
     tasks.spawn(jobs::watch_silence(connections.clone(), stop.clone()));
     tasks.spawn(jobs::write_seen(connections.clone(), agents, stop.clone()));
@@ -156,7 +163,8 @@ pub(crate) async fn run(
     tasks.spawn(figures.tidy(stop.clone()));
     tasks.spawn(jobs::write_key_uses(state.api_keys.clone(), stop.clone()));
     tasks.spawn(jobs::reload_settings(state.settings.clone(), stop.clone()));
-    let housekeeping = jobs::Housekeeping { state, retention, history, compression, database };
+    let housekeeping =
+        jobs::Housekeeping { state, retention, history, compression, alerts, database };
     tasks.spawn(housekeeping.run(leading, stop.clone()));
     if let Some(tls) = tls {
         tasks.spawn(tls.follow(stop.clone()));

@@ -1,5 +1,6 @@
 //! Which adapter stands behind which port.
 
+mod alerting;
 mod measuring;
 mod planning;
 mod sharing;
@@ -15,6 +16,7 @@ use muster_agents::metrics::{Recorder, Upkeep};
 use muster_agents::{
     Agent, AgentFilter, AgentRepository, AgentStatus, Agents, AgentsPorts, ConnectionLog, Enrolment,
 };
+use muster_alerts::{DeliveryRepository, Dispatcher, Sample, Watcher};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Compression, Retention, Sweep};
@@ -34,8 +36,10 @@ use muster_sea_orm::{
     SeaSettings,
 };
 use muster_settings::{Rotation, Settings};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::alerting::Watch;
 use self::measuring::Measuring;
 use self::planning::Planning;
 pub(crate) use self::sharing::Nodes;
@@ -48,6 +52,7 @@ use crate::policy::SettingsPolicy;
 use crate::polls::Polls;
 use crate::secrets;
 use crate::sign_on::SettingsSignOn;
+use crate::watch::Loads;
 
 const OTHER_KEY: &str = "MUSTER_SECRET_KEY: the database was written under another key; set the one \
      that it was made with, or put its secret.key back";
@@ -65,6 +70,11 @@ pub(crate) struct Wired {
     pub(crate) scheduler: Scheduler,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) upkeep: Upkeep,
+    pub(crate) watcher: Arc<Watcher>,
+    /// How loaded machines say that they are.
+    pub(crate) loads: mpsc::Receiver<Vec<Sample>>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) alerts: Arc<dyn DeliveryRepository>,
     pub(crate) database: Database,
     /// What it takes to be one of several nodes, if this is one.
     pub(crate) nodes: Option<Nodes>,
@@ -101,7 +111,9 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let absentees = Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone()));
     let approvals = work.approvals(absentees.clone(), clock.clone());
     let planning = Planning::new(&base, &work, absentees, config.limits);
-    let measuring = Measuring::new(&base, &work, &settings);
+    let watch = Watch::new(&base, &settings, work.bus.clone(), work.presence.clone())?;
+    let (loads, heard) = Loads::new();
+    let measuring = Measuring::new(&base, &work, &settings, vec![Arc::new(loads)]);
     let log = Arc::new(SeaAudit::new(database.clone()));
     take_over(&work, &**clock).await?;
     let socket = agent_socket(&base, &work, config);
@@ -136,6 +148,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         schedules: planning.schedules,
         scripts: work.scripts,
         saved_commands: work.saved_commands,
+        alerting: watch.alerting,
         settings,
         audit: Audit::new(log, chain_key(master), clock.clone()),
         limiter,
@@ -164,6 +177,10 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         scheduler: planning.ticker,
         recorder: measuring.recorder,
         upkeep: measuring.upkeep,
+        watcher: watch.watcher,
+        loads: heard,
+        dispatcher: watch.dispatcher,
+        alerts: watch.kept,
         database,
         nodes,
         figures,

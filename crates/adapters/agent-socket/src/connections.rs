@@ -212,7 +212,7 @@ impl Connections {
     pub(crate) fn measured(&self, id: AgentId, link: &Link, metrics: Metrics) {
         link.set_metrics(metrics);
         self.inner.is_there(id, link);
-        let (customer_id, at) = (Some(link.peer.customer_id), self.inner.clock.now());
+        let (customer_id, at) = (link.peer.customer_id, self.inner.clock.now());
         self.inner.heartbeats.hear(Heartbeat { agent_id: id, customer_id, metrics, at });
     }
 

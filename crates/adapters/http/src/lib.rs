@@ -26,7 +26,9 @@ pub use measure::measure;
 pub use problem::Problem;
 pub use routes::{ROUTES, openapi};
 pub use span::RequestSpan;
-pub use state::{AgentPolls, AppState, Exchanged, Exposition, Probe, Probed, Probes, Web};
+pub use state::{
+    AgentPolls, Alerting, AppState, Exchanged, Exposition, Probe, Probed, Probes, Web,
+};
 
 /// Mounts everything: the API beneath `/api/v1` and its alias `/api`, and its documentation.
 /// `extend` mounts what other adapters add beneath the same two.

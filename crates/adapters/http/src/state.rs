@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use muster_agents::metrics::History;
 use muster_agents::{AgentTokens, Agents, Enrolment};
+use muster_alerts::{Alerts, Channels, Rules, Windows};
 use muster_audit::Audit;
 use muster_commands::approvals::Approvals;
 use muster_commands::library::{SavedCommands, Scripts};
@@ -44,6 +45,7 @@ pub struct AppState {
     pub polls: Arc<dyn AgentPolls>,
     pub scripts: Arc<Scripts>,
     pub saved_commands: Arc<SavedCommands>,
+    pub alerting: Alerting,
     pub settings: Arc<Settings>,
     pub audit: Audit,
     pub limiter: Arc<dyn RateLimiter>,
@@ -57,6 +59,16 @@ pub struct AppState {
     pub clock: Arc<dyn muster_kernel::Clock>,
     /// Cancelled when the server is shutting down: streams that would go on end.
     pub closing: CancellationToken,
+}
+
+/// What people do with alerts and all that belongs to them.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names are those of the use cases")]
+pub struct Alerting {
+    pub alerts: Alerts,
+    pub rules: Rules,
+    pub channels: Channels,
+    pub windows: Windows,
 }
 
 impl AppState {

@@ -210,7 +210,7 @@ mod tests {
     use crate::SeaAudit;
     use crate::testing::{
         CHAIN_KEY, agents, connected, fresh_postgresql, fresh_postgresql_empty, led, measured,
-        on_each_database, on_postgresql, open_database, planned,
+        on_each_database, on_postgresql, open_database, planned, watched,
     };
 
     on_each_database!(
@@ -226,6 +226,7 @@ mod tests {
         planned(&database).await;
         led(&database).await;
         measured(&database).await;
+        watched(&database).await;
         let all = database.migrations().await.unwrap();
         assert!(all.iter().all(|(_, applied)| *applied));
         database.undo_migrations(u32::try_from(all.len()).unwrap()).await.unwrap();

@@ -9,6 +9,7 @@
 //! [`Database::write`] and enter in the audit log what it did, and run the port's contract suite in the folder's tests.
 
 mod agents;
+mod alerts;
 mod approvals;
 mod audit;
 mod backup;
@@ -35,6 +36,7 @@ mod url;
 mod writer;
 
 pub use agents::SeaAgents;
+pub use alerts::SeaAlerts;
 pub use approvals::SeaApprovals;
 pub use audit::SeaAudit;
 pub use backup::{BackupError, backup, restore};

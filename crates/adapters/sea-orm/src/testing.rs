@@ -23,7 +23,7 @@ use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
 use crate::{
-    Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens, SeaLeaderships,
+    Database, DatabaseUrl, SeaAgents, SeaAlerts, SeaCustomers, SeaEnrollmentTokens, SeaLeaderships,
     SeaMetrics, SeaSchedules,
 };
 
@@ -233,4 +233,22 @@ pub(crate) async fn planned(database: &Database) {
         firing: Some(firing),
     };
     schedules.settle(id, settlement).await.unwrap();
+}
+
+/// A rule, a window and a channel for all customers, and an alert with a message about it.
+pub(crate) async fn watched(database: &Database) {
+    use muster_alerts::testing::{
+        alert, channel, condition, delivery, machine, noon, rule, window,
+    };
+    use muster_alerts::{
+        AlertRepository, Cause, ChannelRepository, Occurrences, RuleRepository, WindowRepository,
+    };
+    let alerts = SeaAlerts::new(database.clone());
+    let (author, rule) = (Author::system(), rule(1, condition("offline")));
+    assert!(RuleRepository::create(&alerts, rule.clone(), &author).await.unwrap());
+    assert!(WindowRepository::create(&alerts, window(1), &author).await.unwrap());
+    assert!(ChannelRepository::create(&alerts, channel(1), &author).await.unwrap());
+    let (found, cause) = (alert(1, &rule, &machine(1, &[])), Cause(rule.id.as_uuid()));
+    alerts.open(found, Some(cause), noon(), vec![delivery(1)]).await.unwrap();
+    alerts.set_mark("deeds", 7).await.unwrap();
 }

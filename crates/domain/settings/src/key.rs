@@ -110,6 +110,10 @@ settings! {
     MetricsFiveMinuteDays = 38, "metrics_five_minute_days", Kind::Number(2, 366), "30";
     /// For how many days it is kept what an hour of heartbeats came to.
     MetricsHourDays = 39, "metrics_hour_days", Kind::Number(2, 3660), "365";
+    /// Whether alerts may be sent to this machine and to private networks, and without TLS there.
+    AlertsPrivateAddresses = 42, "alerts_private_addresses", Kind::Boolean, "false";
+    /// For how many days alerts are kept after they were resolved.
+    AlertRetentionDays = 43, "alert_retention_days", Kind::Number(1, 36_500), "365";
 }
 
 impl Key {

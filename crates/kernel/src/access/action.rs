@@ -125,6 +125,16 @@ actions! {
     ReadSchedules: VIEWER, [AgentsRead, CommandsRun, CommandsRunSaved], false;
     /// Create, change and remove schedules.
     ManageSchedules: OPERATOR, [CommandsRun], false;
+    /// See alerts, their rules and maintenance windows.
+    ReadAlerts: VIEWER, [AgentsRead, CommandsRun, CommandsRunSaved], false;
+    /// Acknowledge and resolve alerts.
+    HandleAlerts: OPERATOR, [], false;
+    /// Create, change and remove rules and maintenance windows.
+    ManageAlertRules: OPERATOR, [], false;
+    /// See where alerts are sent to (never the secrets).
+    ReadAlertChannels: OPERATOR, [], false;
+    /// Create, change, test and remove the channels that alerts are sent to.
+    ManageAlertChannels: OPERATOR, [], true;
     /// See settings, the secret ones masked.
     ReadSettings: ADMIN, [], false;
     /// Change settings.

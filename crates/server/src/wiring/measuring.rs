@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use muster_agents::HeartbeatListener;
 use muster_agents::metrics::{History, KeepingPolicy, Recorder, Upkeep};
 use muster_sea_orm::SeaMetrics;
 use muster_settings::Settings;
@@ -18,9 +19,13 @@ pub(super) struct Measuring {
 }
 
 impl Measuring {
-    pub(super) fn new(base: &Base, work: &Work, settings: &Arc<Settings>) -> Self {
+    pub(super) fn new(
+        base: &Base,
+        work: &Work,
+        settings: &Arc<Settings>,
+        listeners: Vec<Arc<dyn HeartbeatListener>>,
+    ) -> Self {
         let store = Arc::new(SeaMetrics::new(base.database.clone()));
-        let listeners = Vec::new();
         let recorder = Arc::new(Recorder::new(work.heartbeats.clone(), store.clone(), listeners));
         let policy: Arc<dyn KeepingPolicy> = Arc::new(SettingsPolicy::new(settings.clone()));
         let clock = base.clock.clone();

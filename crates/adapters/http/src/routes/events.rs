@@ -15,7 +15,7 @@ use crate::{AppState, Problem};
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
-    /// Which topics, with commas between them: `agents`, `commands`, `runs`. All unless given.
+    /// Which topics, with commas between them: `agents`, `commands`, `runs`, `alerts`. All unless given.
     #[param(example = "agents,runs")]
     topics: Option<String>,
 }
@@ -34,7 +34,7 @@ impl EventsQuery {
 
 /// Everything that you may see, live, from now on: events `agent` (a machine is `online` or `offline`
 /// from now on), `connection` (one begins or has ended, and why), `clone` (another machine shows the
-/// identity of an agent, or does no longer), `command` and `run`. `Last-Event-ID` goes on after the last event that was received; `reset` says that events before
+/// identity of an agent, or does no longer), `command`, `run` and `alert`. `Last-Event-ID` goes on after the last event that was received; `reset` says that events before
 /// are not to be had any more.
 #[utoipa::path(
     get, path = "/events", tag = "events", operation_id = "events",

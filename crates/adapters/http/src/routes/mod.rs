@@ -3,6 +3,7 @@
 mod account;
 mod agent_metrics;
 mod agents;
+mod alerts;
 mod api_keys;
 mod approvals;
 mod audit;
@@ -172,6 +173,24 @@ routes! {
     }
     "/schedules/{id}/runs" { get => schedules::history }
     "/schedules/{id}/run" { post => schedules::run_now }
+    "/alerts/rules" { get => alerts::rules::list, post => alerts::rules::create }
+    "/alerts/rules/{id}" {
+        get => alerts::rules::read, put => alerts::rules::update, delete => alerts::rules::delete,
+    }
+    "/alerts/channels" { get => alerts::channels::list, post => alerts::channels::create }
+    "/alerts/channels/{id}" {
+        get => alerts::channels::read, put => alerts::channels::update,
+        delete => alerts::channels::delete,
+    }
+    "/alerts/channels/{id}/rotate-secret" { post => alerts::channels::rotate }
+    "/alerts/channels/{id}/test" { post => alerts::channels::test }
+    "/alerts/channels/{id}/deliveries" { get => alerts::channels::deliveries }
+    "/alerts/maintenance-windows" { get => alerts::windows::list, post => alerts::windows::create }
+    "/alerts/maintenance-windows/{id}" { delete => alerts::windows::delete }
+    "/alerts" { get => alerts::list }
+    "/alerts/{id}" { get => alerts::read }
+    "/alerts/{id}/acknowledge" { post => alerts::acknowledge }
+    "/alerts/{id}/resolve" { post => alerts::resolve }
     "/settings" {
         get => settings::list, put => settings::update, post => settings::update_one,
     }
@@ -229,6 +248,7 @@ const ALIASES: &[(&str, &str)] = &[
         (name = "approvals", description = "Dangerous requests that wait for a second person"),
         (name = "events", description = "What happens, live"),
         (name = "schedules", description = "What runs again and again"),
+        (name = "alerts", description = "What people have to know, and how they are told"),
         (name = "library", description = "Scripts and commands that are kept to be run again"),
         (name = "settings", description = "What an admin changes while everything runs"),
         (name = "audit", description = "Who did what to what, when, from where"),
@@ -265,6 +285,13 @@ const ALIASES: &[(&str, &str)] = &[
         events::events,
         schedules::list, schedules::create, schedules::read, schedules::update, schedules::delete,
         schedules::history, schedules::run_now,
+        alerts::list, alerts::read, alerts::acknowledge, alerts::resolve,
+        alerts::rules::list, alerts::rules::create, alerts::rules::read, alerts::rules::update,
+        alerts::rules::delete,
+        alerts::channels::list, alerts::channels::create, alerts::channels::read,
+        alerts::channels::update, alerts::channels::delete, alerts::channels::rotate,
+        alerts::channels::test, alerts::channels::deliveries,
+        alerts::windows::list, alerts::windows::create, alerts::windows::delete,
         saved_commands::list, saved_commands::create, saved_commands::read,
         saved_commands::update, saved_commands::delete, saved_commands::versions,
         saved_commands::version, saved_commands::restore,

@@ -19,7 +19,7 @@ use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, Query
 use crate::agents::entity as agents;
 use crate::audit::Trail;
 use crate::columns::{contains, micros, scoped};
-use crate::{Database, DatabaseError, library, schedules};
+use crate::{Database, DatabaseError, alerts, library, schedules};
 use entity::{Column, Entity, Model, canonical};
 
 pub use keys::SeaApiKeys;
@@ -216,6 +216,7 @@ async fn delete(
     keys::revoke_all(transaction, id, now).await?;
     schedules::delete_all(transaction, trail, id, author, now).await?;
     library::remove_all(transaction, id, now).await?;
+    alerts::remove_all(transaction, trail, id, author, now).await?;
     Entity::update_many()
         .col_expr(Column::DeletedAt, Expr::value(micros(now)))
         .filter(live(id))

@@ -18,8 +18,8 @@ use crate::identity::second_factor;
 use crate::{Database, DatabaseError};
 use entity::{Column, Entity, Model, data_key};
 
-/// The tables whose rows have secret parameters, sealed for `TABLE/ID/secrets` in `secrets`.
-const WITH_SECRETS: [&str; 4] = ["approvals", "commands", "runs", "schedules"];
+/// The tables whose rows have secrets, sealed for `TABLE/ID/secrets` in `secrets`.
+const WITH_SECRETS: [&str; 5] = ["alert_channels", "approvals", "commands", "runs", "schedules"];
 
 /// The settings, in the tables `settings` and `data_keys`, and the secrets of second factors.
 #[derive(Debug, Clone)]

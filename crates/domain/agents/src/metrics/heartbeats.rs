@@ -16,8 +16,8 @@ const MAX_WAITING: usize = 100_000;
 pub struct Heartbeat {
     /// Which machine.
     pub agent_id: AgentId,
-    /// Whose it is, where that was known.
-    pub customer_id: Option<CustomerId>,
+    /// Whose it is.
+    pub customer_id: CustomerId,
     /// What it said.
     pub metrics: Metrics,
     /// When it arrived.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
-use muster_kernel::{AgentId, StorageError, Timestamp};
+use muster_kernel::{AgentId, CustomerId, StorageError, Timestamp};
 use parking_lot::Mutex;
 
 use crate::Metrics;
@@ -48,7 +48,8 @@ pub fn heartbeat(number: u64, second: i64) -> Heartbeat {
         uptime_seconds: 5000,
     };
     let at = noon() + TimeDelta::seconds(second);
-    Heartbeat { agent_id: agent(number), customer_id: None, metrics, at }
+    let customer_id = CustomerId::new(&FakeClock::at(noon()), &SeededEntropy::new(number));
+    Heartbeat { agent_id: agent(number), customer_id, metrics, at }
 }
 
 /// What a machine says every 30 seconds on the day of [`noon`]; it reboots in the afternoon.

@@ -20,9 +20,10 @@ mod scheduler;
 mod timing;
 mod usecase;
 mod windows;
-mod zone;
 
 pub use cron::CronExpression;
+pub use muster_kernel::Zone;
+pub use muster_kernel::windows::{MaintenanceWindow, WindowWish};
 pub use plan::{Decision, Slot, decide, next_runs};
 pub use ports::{
     AgentZones, LaunchError, RunLauncher, ScheduleCourses, ScheduleFilter, ScheduleRepository,
@@ -36,5 +37,4 @@ pub use schedule::{
 pub use scheduler::{Scheduler, SchedulerPorts};
 pub use timing::{ScheduleZone, Timing};
 pub use usecase::{NewSchedule, Planned, ScheduleUpdate, Schedules, SchedulesError, TimingWish};
-pub use windows::{MaintenanceWindow, MaintenanceWindows, WindowWish};
-pub use zone::Zone;
+pub use windows::MaintenanceWindows;

@@ -48,7 +48,7 @@ impl ScheduleZone {
 ///
 /// # Errors
 /// [`InvalidSpec`] for `field`.
-pub(super) fn named_zone(name: &str, field: &'static str) -> Result<Zone, InvalidSpec> {
+fn named_zone(name: &str, field: &'static str) -> Result<Zone, InvalidSpec> {
     let rule = "the name of a time zone is expected, such as Europe/Berlin or UTC";
     Zone::parse(name).ok_or_else(|| InvalidSpec { field, rule: rule.into() })
 }

@@ -1,101 +1,22 @@
 //! Times in which nothing may begin.
 
-use std::time::Duration;
-
-use chrono::{Datelike, NaiveTime, TimeDelta, Timelike, Weekday};
+use chrono::TimeDelta;
 use muster_kernel::Timestamp;
+use muster_kernel::windows::{InvalidWindow, MaintenanceWindow};
 use serde::{Deserialize, Serialize};
 
-use super::Zone;
-use super::timing::named_zone;
 use crate::InvalidSpec;
 
 /// How many windows a schedule has.
 const MAX_WINDOWS: usize = 20;
-/// The longest window.
-const MAX_DURATION: Duration = Duration::from_hours(7 * 24);
 /// Where nothing may begin for so long, nothing ever may.
 const LONGEST_HOLD: TimeDelta = TimeDelta::days(15);
 /// The finest step of time.
 const MICROSECOND: TimeDelta = TimeDelta::microseconds(1);
 
-/// A maintenance window: a time of the week in which nothing may begin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MaintenanceWindow {
-    days: Vec<Weekday>,
-    start: NaiveTime,
-    duration: Duration,
-    zone: Zone,
-}
-
-/// A maintenance window in the words of whoever asks.
-#[derive(Debug, Clone)]
-pub struct WindowWish {
-    /// On which days it begins; on all when there is none.
-    pub days: Vec<Weekday>,
-    /// At what time of day, such as `22:00`.
-    pub start: String,
-    /// How many seconds it lasts.
-    pub duration: f64,
-    /// By the clocks of which zone.
-    pub time_zone: String,
-}
-
-impl MaintenanceWindow {
-    /// Checks what came in.
-    ///
-    /// # Errors
-    /// [`InvalidSpec`] for `maintenance_windows`.
-    pub fn parse(wish: &WindowWish) -> Result<Self, InvalidSpec> {
-        let start = NaiveTime::parse_from_str(&wish.start, "%H:%M")
-            .map_err(|_| invalid("start: a time of day is expected, such as 22:00"))?;
-        let duration = Duration::try_from_secs_f64(wish.duration)
-            .ok()
-            .filter(|it| (Duration::from_mins(1)..=MAX_DURATION).contains(it))
-            .ok_or_else(|| invalid("duration: 60 to 604800 seconds are expected"))?;
-        let mut days = wish.days.clone();
-        if days.is_empty() {
-            days.extend((0..7).filter_map(|day| Weekday::try_from(day).ok()));
-        }
-        days.sort_by_key(Weekday::num_days_from_monday);
-        days.dedup();
-        let zone = named_zone(&wish.time_zone, "maintenance_windows")?;
-        Ok(Self { days, start, duration: Duration::from_secs(duration.as_secs()), zone })
-    }
-
-    /// The days on which it begins.
-    pub fn days(&self) -> &[Weekday] {
-        &self.days
-    }
-
-    /// At what time of day, such as `22:00`.
-    pub fn start(&self) -> String {
-        format!("{:02}:{:02}", self.start.hour(), self.start.minute())
-    }
-
-    /// How long it lasts.
-    pub const fn duration(&self) -> Duration {
-        self.duration
-    }
-
-    /// By the clocks of which zone.
-    pub const fn zone(&self) -> Zone {
-        self.zone
-    }
-
-    /// Where the window around an instant begins and ends, the end being outside.
-    fn around(&self, at: Timestamp) -> Option<(Timestamp, Timestamp)> {
-        let duration = TimeDelta::from_std(self.duration).ok()?;
-        let today = self.zone.reading(at).date();
-        // A window that began at most its length ago, and a day for clocks that were changed.
-        let first = today.checked_sub_signed(duration + TimeDelta::days(1))?;
-        first
-            .iter_days()
-            .take_while(|date| *date <= today)
-            .filter(|date| self.days.contains(&date.weekday()))
-            .map(|date| self.zone.first_instant(date.and_time(self.start)))
-            .map(|start| (start, start + duration))
-            .find(|(start, end)| *start <= at && at < *end)
+impl From<InvalidWindow> for InvalidSpec {
+    fn from(error: InvalidWindow) -> Self {
+        invalid(error.0)
     }
 }
 
@@ -159,6 +80,9 @@ fn invalid(rule: &str) -> InvalidSpec {
 
 #[cfg(test)]
 mod tests {
+    use chrono::Weekday;
+    use muster_kernel::windows::WindowWish;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -171,7 +95,8 @@ mod tests {
     }
 
     fn windows(wishes: &[WindowWish]) -> Result<MaintenanceWindows, InvalidSpec> {
-        let windows = wishes.iter().map(MaintenanceWindow::parse).collect::<Result<_, _>>()?;
+        let windows = wishes.iter().map(MaintenanceWindow::parse);
+        let windows = windows.collect::<Result<_, _>>()?;
         MaintenanceWindows::new(windows, at("2026-01-05T00:00:00Z"))
     }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::extract::{Id, Json, ListAnswer, May, PageQuery, Query};
 use crate::{AppState, Problem};
 use answer::{FiringAnswer, ScheduleAnswer};
+pub(super) use body::WindowBody;
 use body::{ScheduleRequest, ScheduleUpdateRequest};
 
 impl From<SchedulesError> for Problem {

@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use chrono::{MappedLocalTime, NaiveDateTime, TimeDelta};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
-use muster_kernel::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::Timestamp;
 
 /// Every zone of the database that comes with the program: all nodes know the same ones, whatever
 /// their systems know.
@@ -45,7 +46,7 @@ impl Zone {
     }
 
     /// What a clock reads at an instant.
-    pub(super) fn reading(self, at: Timestamp) -> NaiveDateTime {
+    pub fn reading(self, at: Timestamp) -> NaiveDateTime {
         let offset = match (ZONES.get(self.0), jiff::Timestamp::from_second(at.timestamp())) {
             (Some(rules), Ok(at)) => rules.to_offset(at),
             // Beyond the year 9999 nobody knows.
@@ -55,7 +56,7 @@ impl Zone {
     }
 
     /// When a clock reads this: once, twice where it is set back, or never where it is set forward.
-    pub(super) fn instants(self, reading: NaiveDateTime) -> MappedLocalTime<Timestamp> {
+    pub fn instants(self, reading: NaiveDateTime) -> MappedLocalTime<Timestamp> {
         let at = |offset| reading.and_utc() - ahead(offset);
         match self.offset(reading) {
             AmbiguousOffset::Unambiguous { offset } => MappedLocalTime::Single(at(offset)),
@@ -67,7 +68,7 @@ impl Zone {
     }
 
     /// When a clock first reads this or, if it skips it, when it goes on behind it.
-    pub(super) fn first_instant(self, reading: NaiveDateTime) -> Timestamp {
+    pub fn first_instant(self, reading: NaiveDateTime) -> Timestamp {
         let at = |offset| reading.and_utc() - ahead(offset);
         match self.offset(reading) {
             AmbiguousOffset::Unambiguous { offset }
@@ -79,7 +80,7 @@ impl Zone {
     }
 
     /// When the clock is set back that reads the same at both of these instants.
-    pub(super) fn set_back_between(self, first: Timestamp, again: Timestamp) -> Timestamp {
+    pub fn set_back_between(self, first: Timestamp, again: Timestamp) -> Timestamp {
         let ahead = |at: Timestamp| self.reading(at) - at.naive_utc();
         let before = ahead(first);
         first_second(first, again, |at| ahead(at) != before)

@@ -1,0 +1,242 @@
+//! Messages on their way, in the table `alert_deliveries`.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use muster_alerts::{Delivery, DeliveryRepository, DeliveryState};
+use muster_kernel::{
+    AlertChannelId, AlertId, Cursor, DeliveryId, Page, PageRequest, StorageError, Timestamp,
+};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+
+use super::{SeaAlerts, cause, change, entity, reading};
+use crate::DatabaseError;
+use crate::columns::{from_json, json, micros, timestamp};
+
+/// How many rows one statement names.
+const AT_ONCE: usize = 500;
+
+#[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "alert_deliveries")]
+pub(crate) struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub channel_id: Uuid,
+    pub alert_id: Option<Uuid>,
+    pub message: String,
+    pub state: String,
+    pub due_at: i64,
+    pub created_at: i64,
+    pub attempts: String,
+}
+
+#[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
+pub(crate) enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl From<&Delivery> for Model {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            id: delivery.id.as_uuid(),
+            channel_id: delivery.channel_id.as_uuid(),
+            alert_id: delivery.alert_id.map(AlertId::as_uuid),
+            message: json(&delivery.message),
+            state: delivery.state.as_str().to_owned(),
+            due_at: micros(delivery.due_at),
+            created_at: micros(delivery.created_at),
+            attempts: json(&delivery.attempts),
+        }
+    }
+}
+
+impl TryFrom<Model> for Delivery {
+    type Error = DatabaseError;
+
+    fn try_from(row: Model) -> Result<Self, DatabaseError> {
+        let bad = || DatabaseError::bad_row("alert_deliveries.state");
+        Ok(Self {
+            id: DeliveryId::from_uuid(row.id),
+            channel_id: AlertChannelId::from_uuid(row.channel_id),
+            alert_id: row.alert_id.map(AlertId::from_uuid),
+            message: from_json(&row.message, "alert_deliveries.message")?,
+            state: DeliveryState::parse(&row.state).ok_or_else(bad)?,
+            due_at: timestamp(row.due_at, "alert_deliveries.due_at")?,
+            created_at: timestamp(row.created_at, "alert_deliveries.created_at")?,
+            attempts: from_json(&row.attempts, "alert_deliveries.attempts")?,
+        })
+    }
+}
+
+/// What is tried. The state is spelled out, so that the index of such rows is used.
+fn pending(now: Timestamp) -> Condition {
+    Condition::all()
+        .add(Expr::col(Column::State).eq(Expr::cust("'pending'")))
+        .add(Column::DueAt.lte(micros(now)))
+}
+
+/// Keeps messages, within the transaction that makes them true.
+pub(super) async fn add(
+    transaction: &DatabaseTransaction,
+    deliveries: Vec<Delivery>,
+) -> Result<(), DatabaseError> {
+    let rows = deliveries.iter().map(|it| Model::from(it).into_active_model().reset_all());
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        Entity::insert_many(rows).exec_without_returning(transaction).await?;
+    }
+    Ok(())
+}
+
+/// Removes everything that goes through a channel.
+pub(super) async fn remove_all(
+    transaction: &DatabaseTransaction,
+    channel: AlertChannelId,
+) -> Result<(), DatabaseError> {
+    let through = Column::ChannelId.eq(channel.as_uuid());
+    Entity::delete_many().filter(through).exec(transaction).await?;
+    Ok(())
+}
+
+/// Takes the delivery of a channel that has been due for longest.
+async fn take_one(
+    transaction: &DatabaseTransaction,
+    channel: Uuid,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<Option<Delivery>, DatabaseError> {
+    let row = Entity::find()
+        .filter(pending(now).add(Column::ChannelId.eq(channel)))
+        .order_by_asc(Column::DueAt)
+        .order_by_asc(Column::Id)
+        .lock_exclusive()
+        .one(transaction)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    Entity::update_many()
+        .col_expr(Column::DueAt, Expr::value(micros(until)))
+        .filter(Column::Id.eq(row.id))
+        .exec(transaction)
+        .await?;
+    Delivery::try_from(row).map(Some)
+}
+
+async fn forget(transaction: &DatabaseTransaction, before: i64) -> Result<u64, DatabaseError> {
+    let old: Vec<Uuid> = entity::Entity::find()
+        .select_only()
+        .column(entity::Column::Id)
+        .filter(entity::Column::ResolvedAt.lt(before))
+        .into_tuple()
+        .all(transaction)
+        .await?;
+    for ids in old.chunks(AT_ONCE) {
+        let ids = || ids.iter().copied();
+        let of_them = change::Column::AlertId.is_in(ids());
+        change::Entity::delete_many().filter(of_them).exec(transaction).await?;
+        let about = Column::AlertId.is_in(ids());
+        Entity::delete_many().filter(about).exec(transaction).await?;
+        let them = entity::Column::Id.is_in(ids());
+        entity::Entity::delete_many().filter(them).exec(transaction).await?;
+    }
+    let causes = cause::Column::At.lt(before);
+    cause::Entity::delete_many().filter(causes).exec(transaction).await?;
+    // Tests of channels are about no alert.
+    let tests = Column::AlertId.is_null().and(Column::CreatedAt.lt(before));
+    Entity::delete_many().filter(tests).exec(transaction).await?;
+    Ok(u64::try_from(old.len()).unwrap_or(u64::MAX))
+}
+
+#[async_trait]
+impl DeliveryRepository for SeaAlerts {
+    async fn add(&self, delivery: Delivery) -> Result<(), StorageError> {
+        let write = self.database.write(move |transaction| {
+            async move { add(transaction, vec![delivery]).await }.boxed()
+        });
+        Ok(write.await?)
+    }
+
+    async fn take(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        busy: &BTreeSet<AlertChannelId>,
+        limit: u64,
+    ) -> Result<Vec<Delivery>, StorageError> {
+        let busy = busy.iter().map(|id| id.as_uuid());
+        let channels: Vec<Uuid> = Entity::find()
+            .select_only()
+            .column(Column::ChannelId)
+            .filter(pending(now).add(Column::ChannelId.is_not_in(busy)))
+            .group_by(Column::ChannelId)
+            .order_by_asc(Column::DueAt.min())
+            .limit(limit)
+            .into_tuple()
+            .all(self.database.reader())
+            .await
+            .map_err(reading)?;
+        if channels.is_empty() {
+            return Ok(Vec::new());
+        }
+        let write = self.database.write(move |transaction| {
+            async move {
+                let mut taken = Vec::with_capacity(channels.len());
+                for channel in channels {
+                    taken.extend(take_one(transaction, channel, now, until).await?);
+                }
+                Ok::<_, DatabaseError>(taken)
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+
+    async fn settle(&self, delivery: Delivery) -> Result<(), StorageError> {
+        let write = self.database.write(move |transaction| {
+            async move {
+                let row = Model::from(&delivery);
+                // Its channel may have been removed meanwhile, and the delivery with it.
+                Entity::update_many()
+                    .col_expr(Column::State, Expr::value(row.state))
+                    .col_expr(Column::DueAt, Expr::value(row.due_at))
+                    .col_expr(Column::Attempts, Expr::value(row.attempts))
+                    .filter(Column::Id.eq(row.id))
+                    .exec(transaction)
+                    .await?;
+                Ok::<_, DatabaseError>(())
+            }
+            .boxed()
+        });
+        Ok(write.await?)
+    }
+
+    async fn list(
+        &self,
+        channel: AlertChannelId,
+        page: &PageRequest,
+    ) -> Result<Page<Delivery>, StorageError> {
+        let reader = self.database.reader();
+        let through = Entity::find().filter(Column::ChannelId.eq(channel.as_uuid()));
+        let total = through.clone().count(reader).await.map_err(reading)?;
+        let before = page.cursor.as_ref().map(|cursor| Column::Id.lt(cursor.id));
+        let rows = through
+            .filter(Condition::all().add_option(before))
+            .order_by_desc(Column::Id)
+            .limit(u64::from(page.limit()) + 1)
+            .all(reader)
+            .await
+            .map_err(reading)?;
+        let deliveries =
+            rows.into_iter().map(Delivery::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
+        Ok(Page::from_rows(deliveries, page, total, |row| Cursor::after(row.id.as_uuid())))
+    }
+
+    async fn forget(&self, before: Timestamp) -> Result<u64, StorageError> {
+        let write = self.database.write(move |transaction| {
+            async move { forget(transaction, micros(before)).await }.boxed()
+        });
+        Ok(write.await?)
+    }
+}

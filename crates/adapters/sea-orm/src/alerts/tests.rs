@@ -1,0 +1,152 @@
+//! Alerts in a database keep the contracts, and find what there is to be found.
+
+use chrono::TimeDelta;
+use muster_agents::{AgentChange, AgentRepository};
+use muster_alerts::testing::{
+    alert, alert_contract, channel, channel_contract, condition, delivery_contract,
+    deviation_contract, noon, rule, rule_contract, window_contract,
+};
+use muster_alerts::{ChannelRepository, Deed, Ended, Occurrences, Rule, RuleRepository};
+use muster_commands::runs::RunRepository;
+use muster_commands::testing::run;
+use muster_customers::CustomerRepository;
+use muster_kernel::{Sealed, Tags};
+use muster_settings::SealedRows;
+use sea_orm::ConnectionTrait;
+
+use super::*;
+use crate::testing::{agents, customers, database, watched};
+use crate::{SeaAgents, SeaCustomers, SeaSettings};
+
+#[tokio::test]
+async fn alerts_keep_the_contract() {
+    alert_contract(&SeaAlerts::new(database().await)).await.unwrap();
+}
+
+#[tokio::test]
+async fn rules_windows_and_channels_keep_the_contract() {
+    let database = database().await;
+    let [(customer, _), _] = customers(&database).await;
+    let alerts = SeaAlerts::new(database);
+    rule_contract(&alerts, customer).await;
+    window_contract(&alerts, customer).await;
+    channel_contract(&alerts, customer).await;
+}
+
+#[tokio::test]
+async fn messages_and_loads_keep_the_contract() {
+    delivery_contract(&SeaAlerts::new(database().await)).await.unwrap();
+    deviation_contract(&SeaAlerts::new(database().await)).await.unwrap();
+}
+
+#[tokio::test]
+async fn machines_are_missed_and_come_back() {
+    let database = database().await;
+    let [(web, customer), (other, _)] = agents(&database).await;
+    let (alerts, registry) = (SeaAlerts::new(database.clone()), SeaAgents::new(database.clone()));
+    let (early, late) = (noon(), noon() + TimeDelta::hours(1));
+    registry.record_seen(vec![web, other], early).await.unwrap();
+    let tags = Some(Tags::parse(["db".to_owned()]).unwrap());
+    let change = AgentChange { tags, ..AgentChange::default() };
+    let author = Author::system();
+    registry.update(&TenantScope::All, web, change, &author, noon()).await.unwrap();
+
+    let everywhere = rule(1, condition("offline"));
+    let theirs = Rule { customer_id: Some(customer), ..rule(2, condition("offline")) };
+    let mut tagged = rule(3, condition("offline"));
+    tagged.selector.tags = ["db".to_owned()].into();
+    for (rule, expected) in [(&everywhere, 2), (&theirs, 1), (&tagged, 1)] {
+        let missing = alerts.missing(rule, late).await.unwrap();
+        assert_eq!(missing.len(), expected, "{rule:?}");
+        assert_eq!(alerts.missing(rule, early).await.unwrap(), [], "they were seen then");
+    }
+    let missing = alerts.missing(&tagged, late).await.unwrap();
+    assert_eq!((missing[0].machine.id, missing[0].last_seen), (web, early));
+    let found = alert(1, &tagged, &missing[0].machine);
+    alerts.open(found, None, early, Vec::new()).await.unwrap();
+    assert_eq!(alerts.missing(&tagged, late).await.unwrap(), [], "it is known of this rule");
+    assert_eq!(alerts.missing(&everywhere, late).await.unwrap().len(), 2, "and of no other");
+
+    assert!(alerts.returned(early).await.unwrap().is_empty());
+    registry.record_seen(vec![web], late).await.unwrap();
+    let returned = alerts.returned(early).await.unwrap();
+    assert_eq!(returned[0].last_seen, Some(late));
+    registry.delete(&TenantScope::All, web, &author, late).await.unwrap();
+    let returned = alerts.returned(late).await.unwrap();
+    assert_eq!(returned[0].last_seen, None, "it is gone for ever");
+}
+
+#[tokio::test]
+async fn what_failed_and_what_the_audit_log_tells_is_found() {
+    let database = database().await;
+    let alerts = SeaAlerts::new(database.clone());
+    let before = alerts.last_deed().await.unwrap();
+    let [(web, _), (other, _)] = agents(&database).await;
+    let until = alerts.last_deed().await.unwrap();
+    let deeds = alerts.deeds(before, until).await.unwrap();
+    let deeds: Vec<_> = deeds.into_iter().map(|(_, deed, _)| deed).collect();
+    assert_eq!(deeds, [Deed::Enrolled(web), Deed::Enrolled(other)]);
+    assert_eq!(alerts.deeds(until, until).await.unwrap(), []);
+
+    let run = run(1, 2);
+    let runs = crate::SeaRuns::new(database.clone());
+    runs.begin(run.clone(), Vec::new(), None, Author::system()).await.unwrap();
+    let at = micros(noon());
+    let end = format!("UPDATE runs SET status = 'failed', failed = 2, finished_at = {at}");
+    database.schema_connection().execute_unprepared(&end).await.unwrap();
+    let failed = alerts.failed(noon(), 10).await.unwrap();
+    assert!(matches!(&failed[..], [Ended::Run { id, failed: 2, .. }] if *id == run.id));
+    assert_eq!(alerts.failed(noon() + TimeDelta::seconds(1), 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn marks_are_kept() {
+    let alerts = SeaAlerts::new(database().await);
+    assert_eq!(alerts.mark("deeds").await.unwrap(), None);
+    for number in [3, 5] {
+        alerts.set_mark("deeds", number).await.unwrap();
+        assert_eq!(alerts.mark("deeds").await.unwrap(), Some(number));
+    }
+}
+
+#[tokio::test]
+async fn a_customer_takes_its_rules_and_channels_along_and_its_alerts_are_over() {
+    let database = database().await;
+    watched(&database).await;
+    let [(customer, _), _] = customers(&database).await;
+    let alerts = SeaAlerts::new(database.clone());
+    let author = Author::system();
+    let rule = Rule { customer_id: Some(customer), ..rule(2, condition("offline")) };
+    let theirs = muster_alerts::Channel { customer_id: Some(customer), ..channel(2) };
+    RuleRepository::create(&alerts, rule.clone(), &author).await.unwrap();
+    ChannelRepository::create(&alerts, theirs.clone(), &author).await.unwrap();
+    let machine = muster_alerts::testing::machine(2, &[]);
+    let found = Alert { customer_id: Some(customer), ..alert(2, &rule, &machine) };
+    alerts.open(found.clone(), None, noon(), Vec::new()).await.unwrap();
+    let gone = SeaCustomers::new(database).delete(customer, true, &author, noon()).await;
+    assert!(gone.unwrap());
+    let all = TenantScope::All;
+    assert_eq!(RuleRepository::find(&alerts, &all, rule.id).await.unwrap(), None);
+    assert_eq!(ChannelRepository::find(&alerts, &all, theirs.id).await.unwrap(), None);
+    let over = AlertRepository::find(&alerts, &all, found.id).await.unwrap().unwrap();
+    assert_eq!(over.state, State::Resolved);
+    assert_eq!(
+        RuleRepository::list(&alerts, &all, &PageRequest::default()).await.unwrap().total,
+        1
+    );
+}
+
+#[tokio::test]
+async fn the_secrets_of_channels_are_sealed_anew_with_the_others() {
+    let database = database().await;
+    watched(&database).await;
+    let settings = SeaSettings::new(database.clone());
+    let (place, old) =
+        (muster_alerts::Channel::secrets_place(channel(1).id), channel(1).secret.unwrap());
+    assert!(settings.sealed().await.unwrap().contains(&(place.clone(), old.clone())));
+    let new = Sealed(vec![7]);
+    assert!(settings.reseal(&place, &old, &new).await.unwrap());
+    let alerts = SeaAlerts::new(database);
+    let found = ChannelRepository::find(&alerts, &TenantScope::All, channel(1).id).await;
+    assert_eq!(found.unwrap().unwrap().secret, Some(new));
+}

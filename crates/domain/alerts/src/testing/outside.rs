@@ -1,0 +1,205 @@
+//! What happens, what loads were like and what goes out, in memory.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use muster_kernel::{AgentId, AlertChannelId, Page, PageRequest, Secret, StorageError, Timestamp};
+use parking_lot::Mutex;
+
+use super::fakes::{FakeAlerts, page};
+use crate::{
+    Alert, Channel, Connected, Deed, Delivery, DeliveryRepository, DeliveryState, Deviation,
+    Deviations, Ended, Machine, Messenger, Missing, NotSent, Occurrences, Returned, Rule,
+};
+
+#[async_trait]
+impl Occurrences for FakeAlerts {
+    async fn missing(&self, rule: &Rule, before: Timestamp) -> Result<Vec<Missing>, StorageError> {
+        let open: BTreeSet<_> = {
+            let alerts = self.alerts.lock();
+            let alerts = alerts.values().map(|(alert, _)| alert);
+            let open = alerts.filter(|alert| alert.rule_id == rule.id && alert.state.is_open());
+            open.map(|alert| alert.subject.id).collect()
+        };
+        let fleet = self.fleet.lock();
+        let missing = fleet.iter().filter(|(machine, seen)| {
+            *seen < before
+                && rule.selector.means(rule.customer_id, machine)
+                && !open.contains(&machine.id.as_uuid())
+        });
+        let missing =
+            missing.map(|(machine, seen)| Missing { machine: machine.clone(), last_seen: *seen });
+        Ok(missing.collect())
+    }
+
+    async fn returned(&self, after: Timestamp) -> Result<Vec<Returned>, StorageError> {
+        let fleet = self.fleet.lock();
+        let alerts = self.alerts.lock();
+        let open = alerts.values().map(|(alert, _)| alert);
+        let open = open.filter(|alert| alert.subject.kind == "agent" && alert.state.is_open());
+        let returned = open.filter_map(|alert| {
+            let seen = fleet.iter().find(|(it, _)| it.id.as_uuid() == alert.subject.id);
+            let last_seen = seen.map(|(_, seen)| *seen);
+            let offline = alert.kind == "offline";
+            let seen_since = last_seen.is_some_and(|seen| seen > after);
+            let of_interest =
+                last_seen.is_none() || offline && (seen_since || alert.clear_since.is_some());
+            of_interest.then(|| Returned { alert: alert.clone(), last_seen })
+        });
+        Ok(returned.collect())
+    }
+
+    async fn machines(&self, ids: &BTreeSet<AgentId>) -> Result<Vec<Machine>, StorageError> {
+        let fleet = self.fleet.lock();
+        let machines = fleet.iter().map(|(machine, _)| machine);
+        Ok(machines.filter(|machine| ids.contains(&machine.id)).cloned().collect())
+    }
+
+    async fn failed(&self, after: Timestamp, limit: u64) -> Result<Vec<Ended>, StorageError> {
+        let mut failed = self.failed.lock().clone();
+        failed.retain(|ended| ended.at() >= after);
+        failed.sort_by_key(Ended::at);
+        failed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(failed)
+    }
+
+    async fn deeds(
+        &self,
+        after: u64,
+        until: u64,
+    ) -> Result<Vec<(u64, Deed, Timestamp)>, StorageError> {
+        let deeds = self.deeds.lock().clone();
+        Ok(deeds.into_iter().filter(|(seq, ..)| *seq > after && *seq <= until).collect())
+    }
+
+    async fn last_deed(&self) -> Result<u64, StorageError> {
+        Ok(self.deeds.lock().last().map_or(0, |(seq, ..)| *seq))
+    }
+
+    async fn mark(&self, name: &'static str) -> Result<Option<i64>, StorageError> {
+        Ok(self.marks.lock().get(name).copied())
+    }
+
+    async fn set_mark(&self, name: &'static str, to: i64) -> Result<(), StorageError> {
+        self.marks.lock().insert(name, to);
+        Ok(())
+    }
+}
+
+impl Connected for FakeAlerts {
+    fn is_connected(&self, id: AgentId) -> bool {
+        self.connected.lock().contains(&id)
+    }
+}
+
+#[async_trait]
+impl Deviations for FakeAlerts {
+    async fn all(&self) -> Result<Vec<Deviation>, StorageError> {
+        Ok(self.deviations.lock().clone())
+    }
+
+    async fn keep(&self, deviations: Vec<Deviation>) -> Result<(), StorageError> {
+        let mut kept = self.deviations.lock();
+        for new in deviations {
+            kept.retain(|it| (it.rule_id, it.agent_id) != (new.rule_id, new.agent_id));
+            if new.level.phase != crate::level::Phase::Calm {
+                kept.push(new);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl DeliveryRepository for FakeAlerts {
+    async fn add(&self, delivery: Delivery) -> Result<(), StorageError> {
+        self.deliveries.lock().push(delivery);
+        Ok(())
+    }
+
+    async fn take(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        busy: &BTreeSet<AlertChannelId>,
+        limit: u64,
+    ) -> Result<Vec<Delivery>, StorageError> {
+        let mut deliveries = self.deliveries.lock();
+        let mut due: Vec<_> = deliveries
+            .iter_mut()
+            .filter(|it| it.state == DeliveryState::Pending && it.due_at <= now)
+            .collect();
+        due.sort_by_key(|delivery| (delivery.due_at, delivery.id));
+        let mut busy = busy.clone();
+        let mut taken = Vec::new();
+        for delivery in due {
+            let room = u64::try_from(taken.len()).is_ok_and(|taken| taken < limit);
+            if room && busy.insert(delivery.channel_id) {
+                taken.push(delivery.clone());
+                delivery.due_at = until;
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn settle(&self, delivery: Delivery) -> Result<(), StorageError> {
+        let mut deliveries = self.deliveries.lock();
+        if let Some(kept) = deliveries.iter_mut().find(|kept| kept.id == delivery.id) {
+            *kept = delivery;
+        }
+        Ok(())
+    }
+
+    async fn list(
+        &self,
+        channel: AlertChannelId,
+        wanted: &PageRequest,
+    ) -> Result<Page<Delivery>, StorageError> {
+        let mut deliveries = self.deliveries.lock().clone();
+        deliveries.retain(|delivery| delivery.channel_id == channel);
+        deliveries.sort_by_key(|delivery| Reverse(delivery.id));
+        Ok(page(&deliveries, wanted, |delivery| delivery.id.as_uuid()))
+    }
+
+    async fn forget(&self, before: Timestamp) -> Result<u64, StorageError> {
+        let mut alerts = self.alerts.lock();
+        let old = |alert: &Alert| alert.resolved_at.is_some_and(|at| at < before);
+        let gone: BTreeSet<_> =
+            alerts.values().filter(|(alert, _)| old(alert)).map(|(alert, _)| alert.id).collect();
+        alerts.retain(|id, _| !gone.contains(id));
+        self.deliveries
+            .lock()
+            .retain(|delivery| delivery.alert_id.is_none_or(|id| !gone.contains(&id)));
+        Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Sends nothing, and fails as often as it is told to.
+#[derive(Debug, Default)]
+pub struct FakeMessenger {
+    /// What it was to send, and the secret that came with it.
+    pub sent: Mutex<Vec<(Delivery, Option<String>)>>,
+    /// So many messages fail before one arrives.
+    pub failures: Mutex<u32>,
+}
+
+#[async_trait]
+impl Messenger for FakeMessenger {
+    async fn send(
+        &self,
+        _: &Channel,
+        secret: Option<&Secret>,
+        delivery: &Delivery,
+        _: Timestamp,
+    ) -> Result<Option<u16>, NotSent> {
+        let secret = secret.map(|secret| secret.expose().to_owned());
+        self.sent.lock().push((delivery.clone(), secret));
+        let mut failures = self.failures.lock();
+        if *failures == 0 {
+            return Ok(Some(204));
+        }
+        *failures -= 1;
+        Err(NotSent { status: Some(500), reason: "the receiver answers 500".to_owned() })
+    }
+}
