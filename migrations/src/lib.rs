@@ -26,6 +26,9 @@ mod m20261121_000021_first_saved_commands;
 mod m20261121_000025_approvals;
 mod m20261121_000030_output_encoding;
 mod m20261121_000031_time_zones;
+mod m20261121_000034_agent_lists;
+mod m20261121_000035_agent_texts;
+mod m20261121_000036_agent_groups;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -58,6 +61,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000025_approvals::Migration),
             Box::new(m20261121_000030_output_encoding::Migration),
             Box::new(m20261121_000031_time_zones::Migration),
+            Box::new(m20261121_000034_agent_lists::Migration),
+            Box::new(m20261121_000035_agent_texts::Migration),
+            Box::new(m20261121_000036_agent_groups::Migration),
         ]
     }
 }

@@ -43,11 +43,11 @@ pub use danger::DangerPolicy;
 pub use entropy::Entropy;
 pub use ids::{
     AgentId, ApiKeyId, ApprovalId, CommandId, ConnectionId, CustomerId, DataKeyId,
-    EnrollmentTokenId, FiringId, NodeId, RunId, SavedCommandId, ScheduleId, ScriptId, SessionId,
-    UserId, VersionId,
+    EnrollmentTokenId, FiringId, GroupId, NodeId, RunId, SavedCommandId, ScheduleId, ScriptId,
+    SessionId, UserId, VersionId,
 };
 pub use limits::Plan;
-pub use page::{Cursor, Page, PageRequest};
+pub use page::{Cursor, InvalidCursor, Page, PageRequest};
 pub use problem::ProblemCode;
 pub use secret::{Secret, TokenHash, TokenKind};
 pub use storage::StorageError;

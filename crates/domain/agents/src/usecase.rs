@@ -7,10 +7,11 @@ use muster_kernel::{
 };
 
 use crate::ports::{
-    AgentChange, AgentFilter, AgentRepository, Connection, Presence, RefreshError, StatusCounts,
+    AgentChange, AgentFilter, AgentPage, AgentRepository, Connection, Presence, RefreshError,
+    StatusCounts,
 };
 use crate::registration::{InvalidRegistration, hostname};
-use crate::{Agent, AgentStatus, Metrics};
+use crate::{Agent, AgentOrder, AgentStatus, Metrics};
 
 /// Why something could not be done with an agent.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,12 @@ pub enum AgentsError {
     /// There is no such agent, or it is not the asker's.
     #[error("there is no such agent or customer, or it is not yours")]
     NotFound,
+    /// A page was asked for by the cursor of another order.
+    #[error(
+        "cursor: it belongs to a list in another order; begin at the first page when you sort by \
+         something else"
+    )]
+    OtherOrder,
     /// The asker may not.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -73,22 +80,35 @@ impl Agents {
         self.find(permit.scope(), id).await
     }
 
-    /// A page of agents. A status in `filter` means: at this moment.
+    /// A page of agents in this order, and how many pass the filter (its status aside), by status.
     ///
     /// # Errors
-    /// [`AgentsError::Storage`].
+    /// [`AgentsError::OtherOrder`] when the page's cursor is of another order.
     pub async fn list(
         &self,
         permit: &Permit<act::ReadAgents>,
         filter: &AgentFilter,
-        status: Option<AgentStatus>,
+        order: AgentOrder,
         page: &PageRequest,
     ) -> Result<(Page<AgentView>, StatusCounts), AgentsError> {
-        let (now, scope) = (self.clock.now(), permit.scope());
-        let filter = AgentFilter { status: status.map(|status| (status, now)), ..filter.clone() };
-        let counts = self.repository.count(scope, &filter, now).await?;
-        let page = self.repository.list(scope, &filter, page).await?;
+        if page.cursor.as_ref().is_some_and(|cursor| order.check(cursor).is_err()) {
+            return Err(AgentsError::OtherOrder);
+        }
+        let (scope, now) = (permit.scope(), self.clock.now());
+        let AgentPage { page, counts } =
+            self.repository.list(scope, filter, order, page, now).await?;
         Ok((page.map(|agent| self.view(agent)), counts))
+    }
+
+    /// The tags that agents have, in order, and how many have each.
+    ///
+    /// # Errors
+    /// [`AgentsError::Storage`].
+    pub async fn tags(
+        &self,
+        permit: &Permit<act::ReadAgents>,
+    ) -> Result<Vec<(String, u64)>, AgentsError> {
+        Ok(self.repository.tags(permit.scope()).await?)
     }
 
     /// How many agents there are, and how many connections.
