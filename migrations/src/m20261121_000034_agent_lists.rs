@@ -70,7 +70,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for (name, _) in INDEXES {
-            manager.drop_index(Index::drop().name(name).table(AGENTS).take()).await?;
+            manager.drop_index(Index::drop().name(name).table(AGENTS).to_owned()).await?;
         }
         add(manager, text("tags").default("[]").take()).await?;
         while_some(manager, rows_to_tags).await?;
@@ -119,7 +119,7 @@ async fn replace(
 }
 
 async fn create_tags(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
-    let of_agent = ForeignKey::create()
+    let mut of_agent = ForeignKey::create()
         .from(TAGS, "agent_id")
         .to(AGENTS, "id")
         .on_delete(ForeignKeyAction::Cascade)
@@ -129,11 +129,12 @@ async fn create_tags(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(uuid("agent_id"))
         .col(text("tag"))
         .primary_key(Index::create().col("agent_id").col("tag"))
-        .foreign_key(of_agent.into())
+        .foreign_key(&mut of_agent)
         .take();
     manager.create_table(table).await?;
-    let by_tag = Index::create().name("agent_tags_by_tag").table(TAGS).col("tag").col("agent_id");
-    manager.create_index(by_tag.take()).await
+    let mut by_tag = Index::create();
+    by_tag.name("agent_tags_by_tag").table(TAGS).col("tag").col("agent_id");
+    manager.create_index(by_tag).await
 }
 
 /// Does `work` with some agents after the other, until there are none left.

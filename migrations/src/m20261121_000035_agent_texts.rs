@@ -10,8 +10,8 @@ pub(crate) struct Migration;
 const TABLE: &str = "agent_texts";
 
 const FILL: &str = "INSERT INTO agent_texts (agent_id, text) \
-    SELECT id, lower(hostname || ' ' || coalesce(ip_address, '') || ' ' || coalesce(os, '') \
-        || ' ' || coalesce(notes, '')) \
+    SELECT id, lower(hostname || '\n' || coalesce(ip_address, '') || '\n' || coalesce(os, '') \
+        || '\n' || coalesce(notes, '')) \
     FROM agents WHERE deleted_at IS NULL";
 
 /// The index of SQLite, and what keeps it current with each statement.
@@ -36,7 +36,7 @@ const POSTGRES: [&str; 2] =
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let of_agent = ForeignKey::create()
+        let mut of_agent = ForeignKey::create()
             .from(TABLE, "agent_id")
             .to("agents", "id")
             .on_delete(ForeignKeyAction::Cascade)
@@ -46,7 +46,7 @@ impl MigrationTrait for Migration {
             .col(ColumnDef::new("number").big_integer().auto_increment().primary_key())
             .col(uuid("agent_id").unique_key())
             .col(text("text"))
-            .foreign_key(of_agent.into())
+            .foreign_key(&mut of_agent)
             .take();
         manager.create_table(table).await?;
         let connection = manager.get_connection();

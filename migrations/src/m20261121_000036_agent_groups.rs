@@ -12,7 +12,7 @@ const MEMBERS: &str = "agent_group_members";
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let of_customer = ForeignKey::create()
+        let mut of_customer = ForeignKey::create()
             .from(GROUPS, "customer_id")
             .to("customers", "id")
             .on_delete(ForeignKeyAction::Restrict)
@@ -30,7 +30,7 @@ impl MigrationTrait for Migration {
             .col(integer("version"))
             .col(big_integer("created_at"))
             .col(big_integer("updated_at"))
-            .foreign_key(of_customer.into())
+            .foreign_key(&mut of_customer)
             .take();
         manager.create_table(groups).await?;
         let by_name = Index::create()
@@ -77,8 +77,8 @@ async fn create_members(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(uuid("group_id"))
         .col(uuid("agent_id"))
         .primary_key(Index::create().col("group_id").col("agent_id"))
-        .foreign_key(to("group_id", GROUPS).into())
-        .foreign_key(to("agent_id", "agents").into())
+        .foreign_key(&mut to("group_id", GROUPS))
+        .foreign_key(&mut to("agent_id", "agents"))
         .take();
     manager.create_table(members).await?;
     let by_agent =

@@ -117,6 +117,7 @@ async fn enrollment_token(state: &AppState) -> anyhow::Result<Secret> {
         expires_at: None,
         max_uses: Some(1),
         tags: Tags::default(),
+        group_ids: [].into(),
     };
     let minted = state.enrollment_tokens.create(&permit(state).await?, wish, None).await?;
     Ok(minted.secret)

@@ -206,12 +206,13 @@ async fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{agents, database, planned};
+    use crate::testing::{agents, database, grouped, planned};
 
     #[tokio::test]
     async fn every_migration_can_be_undone_with_data_in_the_tables_and_done_again() {
         let database = database().await;
-        agents(&database).await;
+        let [(agent, customer), _] = agents(&database).await;
+        grouped(&database, Some(customer), [agent]).await;
         planned(&database).await;
         let connection = database.schema_connection();
         Migrator::down(connection, None).await.unwrap();

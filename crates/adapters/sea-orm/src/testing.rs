@@ -1,6 +1,7 @@
 //! A database of its own for every test.
 
 use muster_agents::Enrol;
+use muster_agents::groups::{Group, GroupKind, GroupName, GroupRepository, MemberChange};
 use muster_agents::testing::candidate;
 use muster_audit::ChainKey;
 use muster_commands::schedules::{
@@ -10,10 +11,12 @@ use muster_commands::testing::schedules::schedule;
 use muster_customers::testing::{customer, token};
 use muster_customers::{CustomerRepository, EnrollmentToken, EnrollmentTokenRepository};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
-use muster_kernel::{AgentId, Author, CustomerId, FiringId, TokenHash};
+use muster_kernel::{AgentId, Author, Clock, CustomerId, FiringId, GroupId, TokenHash};
 use tempfile::TempDir;
 
-use crate::{Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens, SeaSchedules};
+use crate::{
+    Database, DatabaseUrl, SeaAgents, SeaCustomers, SeaEnrollmentTokens, SeaGroups, SeaSchedules,
+};
 
 /// The key of the audit log in tests.
 pub(crate) const CHAIN_KEY: ChainKey = ChainKey::new([3; 32]);
@@ -54,6 +57,29 @@ pub(crate) async fn agents(database: &Database) -> [(AgentId, CustomerId); 2] {
     };
     let [one, other] = customers(database).await;
     [enrol(one).await, enrol(other).await]
+}
+
+/// A group of a customer, or of all, with these machines in it.
+pub(crate) async fn grouped<const N: usize>(
+    database: &Database,
+    customer_id: Option<CustomerId>,
+    members: [AgentId; N],
+) -> Group {
+    let (clock, groups) = (FakeClock::default(), SeaGroups::new(database.clone()));
+    let group = Group {
+        id: GroupId::new(&clock, &SeededEntropy::new(8)),
+        customer_id,
+        name: GroupName::parse("rack 7").unwrap(),
+        description: None,
+        kind: GroupKind::Static,
+        version: 1,
+        created_at: clock.now(),
+        updated_at: clock.now(),
+    };
+    groups.create(group.clone(), &Author::system()).await.unwrap();
+    let members = MemberChange::Add(members.into());
+    groups.change_members(&group, members, &Author::system(), clock.now()).await.unwrap();
+    group
 }
 
 /// A schedule for all customers, with a history.

@@ -74,10 +74,13 @@ impl Work {
         let saved_commands = Arc::new(library(&shelf, base));
         let workshop =
             Workshop::new(scripts.clone(), saved_commands.clone(), vault.clone(), limits);
+        let groups = Arc::new(SeaGroups::new(database.clone()));
+        let targets = Targets::new(agents.clone(), groups.clone(), clock.clone());
         let runs = Runs::new(
             RunsPorts {
                 repository: Arc::new(SeaRuns::new(database.clone())),
                 agents: agents.clone(),
+                targets: targets.clone(),
                 courier,
                 desk,
                 bus: bus.clone(),
@@ -94,6 +97,8 @@ impl Work {
             scripts,
             saved_commands,
             agents,
+            groups,
+            targets,
             customers,
             commands,
             runs,
