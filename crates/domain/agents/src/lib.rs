@@ -11,6 +11,7 @@
 #![deny(missing_docs)]
 
 mod agent;
+mod bulk;
 mod criteria;
 mod enrolment;
 pub mod groups;
@@ -23,6 +24,7 @@ pub mod testing;
 mod usecase;
 
 pub use agent::{Agent, AgentStatus, Metrics, NetworkInterface, ONLINE_FOR, OsType, SystemInfo};
+pub use bulk::{BulkDone, BulkEdit, BulkError, BulkWriteError, MAX_AT_ONCE, ManyAgents};
 pub use criteria::{Criteria, HostnamePattern, InvalidCriteria};
 pub use enrolment::{Credential, EnrolError, Enrolled, Enrolment, MachineKey};
 pub use order::{AgentOrder, AgentSort};

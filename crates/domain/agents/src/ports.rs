@@ -10,7 +10,10 @@ use muster_kernel::{
 
 use crate::enrolment::EnrolError;
 use crate::groups::Membership;
-use crate::{Agent, AgentOrder, AgentStatus, Criteria, Metrics, OsType, Registration, SystemInfo};
+use crate::{
+    Agent, AgentOrder, AgentStatus, BulkEdit, BulkWriteError, Criteria, Metrics, OsType,
+    Registration, SystemInfo,
+};
 
 /// Which agents a list shows; what is `None` does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -154,6 +157,27 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
         author: &Author,
         now: Timestamp,
     ) -> Result<Option<Agent>, StorageError>;
+
+    /// Changes those of these agents that are in `scope`, all of them or none; answers with how many
+    /// are another now. Each change is entered in the audit log.
+    async fn update_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        edit: BulkEdit,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<u64, BulkWriteError>;
+
+    /// Removes those of these agents that are in `scope` and their tokens for ever, all of them or
+    /// none; answers with those that are gone.
+    async fn delete_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Vec<AgentId>, StorageError>;
 
     /// Removes the agent `id` and its token for ever; says whether it was in `scope`.
     async fn delete(

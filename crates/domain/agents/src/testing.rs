@@ -26,9 +26,9 @@ pub use groups::group_contract;
 use crate::groups::{Group, GroupKind};
 use crate::{
     Admission, Agent, AgentChange, AgentFilter, AgentOrder, AgentPage, AgentProgram,
-    AgentRepository, AgentSelection, AgentSort, AgentStatus, AgentTokens, Connection, Criteria,
-    Enrol, EnrolCandidate, EnrolError, Metrics, Presence, RefreshError, Registration,
-    SelectedAgent, StatusCounts, SystemInfo,
+    AgentRepository, AgentSelection, AgentSort, AgentStatus, AgentTokens, BulkEdit, BulkWriteError,
+    Connection, Criteria, Enrol, EnrolCandidate, EnrolError, Metrics, Presence, RefreshError,
+    Registration, SelectedAgent, StatusCounts, SystemInfo,
 };
 
 /// A registry in memory. Every enrollment token that was [allowed](Self::allow) is good for ever.
@@ -201,6 +201,43 @@ impl AgentRepository for FakeAgents {
         let (groups, owner) = (self.groups.lock(), agent.customer_id);
         agent.groups.retain(|id| groups.get(id).is_some_and(|group| takes(group, owner)));
         Ok(Some(agent.clone()))
+    }
+
+    async fn update_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        edit: BulkEdit,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<u64, BulkWriteError> {
+        let mut changes = Vec::new();
+        for id in ids {
+            let Some(agent) = AgentRepository::find(self, scope, id).await? else { continue };
+            let change = edit.change(&agent).map_err(|_| BulkWriteError::TooManyTags(id))?;
+            changes.extend(change.map(|change| (id, change)));
+        }
+        let mut changed = 0;
+        for (id, change) in changes {
+            changed += u64::from(self.update(scope, id, change, author, now).await?.is_some());
+        }
+        Ok(changed)
+    }
+
+    async fn delete_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Vec<AgentId>, StorageError> {
+        let mut gone = Vec::new();
+        for id in ids {
+            if self.delete(scope, id, author, now).await? {
+                gone.push(id);
+            }
+        }
+        Ok(gone)
     }
 
     async fn delete(

@@ -1,5 +1,6 @@
 //! The registry of machines.
 
+mod bulk;
 mod enrol;
 pub(crate) mod entity;
 mod filter;
@@ -15,7 +16,8 @@ use futures_util::FutureExt;
 use muster_agents::groups::Membership;
 use muster_agents::{
     Agent, AgentChange, AgentFilter, AgentOrder, AgentPage, AgentProgram, AgentRepository,
-    AgentSelection, AgentTokens, OsType, SelectedAgent, StatusCounts, SystemInfo,
+    AgentSelection, AgentTokens, BulkEdit, BulkWriteError, OsType, SelectedAgent, StatusCounts,
+    SystemInfo,
 };
 use muster_kernel::{
     AgentId, Author, CustomerId, Deed, PageRequest, StorageError, TenantScope, Timestamp, TokenHash,
@@ -212,6 +214,27 @@ impl AgentRepository for SeaAgents {
             .boxed()
         });
         Ok(write.await?)
+    }
+
+    async fn update_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        edit: BulkEdit,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<u64, BulkWriteError> {
+        self.edit_all(scope, ids, edit, author, now).await
+    }
+
+    async fn delete_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Vec<AgentId>, StorageError> {
+        self.delete_all(scope, ids, author, now).await
     }
 
     async fn delete(

@@ -86,6 +86,7 @@ async fn pages_in_every_order_are_read_along_an_index_whatever_the_filter_is() {
             for scope in scopes() {
                 for (_, filter) in filters().into_iter().chain([("", AgentFilter::default())]) {
                     for cursor in [None, Some(cursor.clone())] {
+                        let seeks = cursor.is_some();
                         let page = PageRequest::new(50, cursor);
                         let query = along(conditions, &scope, &filter, order, &page);
                         let steps = plan(&database, query).await;
@@ -93,6 +94,8 @@ async fn pages_in_every_order_are_read_along_an_index_whatever_the_filter_is() {
                         let text = indexed(&what, &steps);
                         assert!(!text.contains("TEMP B-TREE"), "{what}: {steps:#?}");
                         assert!(text.contains("agents_"), "{what}: {steps:#?}");
+                        let seeking = text.contains("SEARCH agents USING");
+                        assert!(seeking || !seeks, "the cursor is sought: {steps:#?}");
                     }
                 }
             }

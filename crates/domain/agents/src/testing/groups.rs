@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
-    AgentId, Author, Clock, Cursor, CustomerId, GroupId, Page, PageRequest, StorageError,
+    AgentId, Author, Clock, Cursor, CustomerId, GroupId, Page, PageRequest, StorageError, Tags,
     TenantScope, Timestamp,
 };
 
@@ -16,7 +16,8 @@ use crate::groups::{
     MembersChanged,
 };
 use crate::{
-    AgentChange, AgentFilter, AgentOrder, AgentRepository, AgentSelection, Criteria, Enrol,
+    AgentChange, AgentFilter, AgentOrder, AgentRepository, AgentSelection, BulkEdit,
+    BulkWriteError, Criteria, Enrol,
 };
 
 fn sees(scope: &TenantScope, group: &Group) -> bool {
@@ -162,6 +163,7 @@ pub async fn group_contract<R: AgentRepository + Enrol, G: GroupRepository>(
     clock.advance(chrono::TimeDelta::days(1));
     groups_are_kept_by_name_and_version(subject, groups, &clock).await;
     members_come_and_go(subject, groups, &clock).await;
+    many_are_changed_at_once_or_none(subject, groups, &clock).await;
 }
 
 async fn groups_are_kept_by_name_and_version<R: AgentRepository + Enrol, G: GroupRepository>(
@@ -264,4 +266,54 @@ async fn members_come_and_go<R: AgentRepository + Enrol, G: GroupRepository>(
     assert_eq!(found(ids[0]).await.groups, [].into(), "the group is gone");
     let gone = groups.change_members(&rack, MemberChange::Add(set(&ids)), &author, clock.now());
     assert!(matches!(gone.await, Err(GroupWriteError::Stale)));
+}
+
+async fn many_are_changed_at_once_or_none<R: AgentRepository + Enrol, G: GroupRepository>(
+    &Subject { registry, customers }: &Subject<'_, R>,
+    groups: &G,
+    clock: &FakeClock,
+) {
+    let (author, entropy) = (Author::system(), SeededEntropy::new(123));
+    let [(mine, token), (_, other_token)] = *customers;
+    let mut ids: Vec<AgentId> = Vec::new();
+    for (name, token) in [("many-1", token), ("many-2", token), ("many-3", other_token)] {
+        let candidate = candidate(name, None, clock, &entropy);
+        ids.push(registry.enrol(token.into(), candidate).await.unwrap());
+    }
+    let row = group(Some(mine), "row", GroupKind::Static, clock);
+    groups.create(row.clone(), &author).await.unwrap();
+    let tags = |tags: &[&str]| Tags::parse(tags.iter().map(|tag| (*tag).to_owned())).unwrap();
+    let edit = BulkEdit {
+        add_tags: tags(&["new"]),
+        remove_tags: tags(&["web"]),
+        add_to_groups: [row.id].into(),
+        notes: Some("moved".into()),
+        ..BulkEdit::default()
+    };
+    let scope = TenantScope::one(mine);
+    let change = async |edit: &BulkEdit| {
+        registry.update_many(&scope, ids.clone(), edit.clone(), &author, clock.now()).await
+    };
+    assert_eq!(change(&edit).await.unwrap(), 2, "one is another's");
+    assert_eq!(change(&edit).await.unwrap(), 0, "nothing is another then");
+    let found = async |id| registry.find(&TenantScope::All, id).await.unwrap();
+    let second = found(ids[1]).await.unwrap();
+    assert_eq!((second.groups, second.notes.as_deref()), ([row.id].into(), Some("moved")));
+    assert!(second.tags.iter().any(|tag| tag == "new"));
+    assert!(!second.tags.iter().any(|tag| tag == "web"));
+    assert_eq!(found(ids[2]).await.unwrap().notes, None);
+
+    let full = AgentChange {
+        tags: Some(Tags::parse((0..64).map(|n| n.to_string())).unwrap()),
+        ..AgentChange::default()
+    };
+    registry.update(&scope, ids[1], full, &author, clock.now()).await.unwrap();
+    let more = BulkEdit { add_tags: tags(&["more"]), ..BulkEdit::default() };
+    let refused = change(&more).await;
+    assert!(matches!(refused, Err(BulkWriteError::TooManyTags(id)) if id == ids[1]));
+    assert!(!found(ids[0]).await.unwrap().tags.iter().any(|tag| tag == "more"));
+
+    let gone = registry.delete_many(&scope, ids.clone(), &author, clock.now()).await.unwrap();
+    assert_eq!(gone, ids[..2]);
+    assert!(found(ids[0]).await.is_none() && found(ids[2]).await.is_some());
 }
