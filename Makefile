@@ -31,9 +31,9 @@ prerequisites:
 	@scripts/prerequisites
 
 .PHONY: bench
-bench: ## Measure a real server: command round trips, runs, and what wrong passwords cost
+bench: ## Measure a real server: command round trips, runs, lists, and what wrong passwords cost
 	cargo build --release -p muster-server -p muster-agent
-	cargo bench -p muster-tests --bench round_trip --bench logins --bench runs
+	cargo bench -p muster-tests --bench round_trip --bench logins --bench runs --bench lists
 
 .PHONY: openapi
 openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew

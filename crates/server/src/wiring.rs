@@ -9,7 +9,8 @@ use actix_web::web;
 use anyhow::Context;
 use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
-use muster_agents::{Agents, Enrolment};
+use muster_agents::groups::Groups;
+use muster_agents::{Agents, Enrolment, ManyAgents};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Compression, Retention, Sweep};
@@ -84,14 +85,23 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let planning = Planning::new(&base, &work, absentees, config.limits);
     let log = Arc::new(SeaAudit::new(database.clone()));
     let socket = agent_socket(&base, &work, config);
-    let Work { agents, customers, connections, .. } = work;
+    let Work { agents, groups, targets, customers, connections, .. } = work;
+    let groups = Groups::new(groups, agents.clone(), clock.clone(), entropy.clone());
     let state = AppState {
         identity,
         customers: Customers::new(customers.clone(), clock.clone(), entropy.clone()),
         api_keys,
         enrollment_tokens: enrollment_tokens(&base, customers, keys.clone()),
         enrolment: Enrolment::new(agents.clone(), keys, clock.clone(), entropy.clone()),
-        agents: Agents::new(agents.clone(), presence, clock.clone()),
+        agents: Agents::new(agents.clone(), presence.clone(), clock.clone()),
+        many_agents: ManyAgents::new(
+            agents.clone(),
+            presence,
+            targets,
+            groups.clone(),
+            clock.clone(),
+        ),
+        groups,
         agent_tokens: agents.clone(),
         commands: work.commands,
         local: work.local,

@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use muster_agents::{AgentTokens, Agents, Enrolment};
+use muster_agents::groups::Groups;
+use muster_agents::{AgentTokens, Agents, Enrolment, ManyAgents};
 use muster_audit::Audit;
 use muster_commands::approvals::Approvals;
 use muster_commands::library::{SavedCommands, Scripts};
@@ -31,6 +32,8 @@ pub struct AppState {
     pub enrollment_tokens: EnrollmentTokens,
     pub enrolment: Enrolment,
     pub agents: Agents,
+    pub many_agents: ManyAgents,
+    pub groups: Groups,
     pub agent_tokens: Arc<dyn AgentTokens>,
     pub commands: Commands,
     pub local: LocalExecution,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use muster_agent_socket::Connections;
+use muster_agents::Targets;
 use muster_commands::approvals::{ApprovalRepository, Approvals, ApprovalsPorts, Desk};
 use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scripts};
 use muster_commands::local::{LocalExecution, LocalPorts, LocalShell};
@@ -15,7 +16,9 @@ use muster_kernel::events::EventBus;
 use muster_kernel::{Clock, Entropy};
 use muster_local_bus::{LocalEvents, LocalFeed};
 use muster_local_shell::Shells;
-use muster_sea_orm::{SeaAgents, SeaApprovals, SeaCommands, SeaCustomers, SeaLibrary, SeaRuns};
+use muster_sea_orm::{
+    SeaAgents, SeaApprovals, SeaCommands, SeaCustomers, SeaGroups, SeaLibrary, SeaRuns,
+};
 
 use super::Base;
 use crate::absentees::KnownAbsentees;
@@ -25,6 +28,8 @@ pub(super) struct Work {
     pub(super) scripts: Arc<Scripts>,
     pub(super) saved_commands: Arc<SavedCommands>,
     pub(super) agents: Arc<SeaAgents>,
+    pub(super) groups: Arc<SeaGroups>,
+    pub(super) targets: Targets,
     pub(super) customers: Arc<SeaCustomers>,
     pub(super) commands: Commands,
     pub(super) runs: Runs,

@@ -6,11 +6,13 @@ mod api_keys;
 mod approvals;
 mod audit;
 mod auth;
+mod bulk;
 mod commands;
 mod customers;
 mod described;
 mod enrollment_tokens;
 mod events;
+mod groups;
 mod library;
 mod oidc;
 mod own_customer;
@@ -110,6 +112,9 @@ routes! {
     "/agents/connected" { get => agents::online }
     "/agents/offline" { get => agents::offline }
     "/agents/status/{id}" { get => agents::status }
+    "/agents/tags" { get => agents::tags }
+    "/agents/bulk" { post => bulk::edit }
+    "/agents/bulk/delete" { post => bulk::delete }
     "/agents" { get => agents::list }
     "/agents/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
     "/agents/{id}/refresh" { post => agents::refresh }
@@ -118,6 +123,12 @@ routes! {
     "/agents/{id}/tasks" { get => commands::read::of_agent }
     "/agents/{id}/tasks/{command_id}" { get => commands::read::one_of_agent }
     "/agents/{id}/commands/{command_id}" { get => commands::read::one_of_agent }
+    "/groups" { get => groups::list, post => groups::create }
+    "/groups/{id}" { get => groups::read, put => groups::update, delete => groups::delete }
+    "/groups/{id}/agents" {
+        get => groups::members, post => groups::add_members, put => groups::replace_members,
+        delete => groups::remove_members,
+    }
     "/devices" { get => agents::list }
     "/devices/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
     "/devices/{id}/actions" { get => commands::read::of_agent, post => commands::give::action }
@@ -214,6 +225,7 @@ const ALIASES: &[(&str, &str)] = &[
         (name = "API keys", description = "What customers' programs sign in with"),
         (name = "enrollment tokens", description = "What lets machines in"),
         (name = "agents", description = "The machines"),
+        (name = "groups", description = "Machines under a name, put together or found by a filter"),
         (name = "commands", description = "What runs on them"),
         (name = "runs", description = "One order to many machines"),
         (name = "approvals", description = "Dangerous requests that wait for a second person"),
@@ -241,7 +253,10 @@ const ALIASES: &[(&str, &str)] = &[
         register::register,
         reports::alive, reports::heartbeat, reports::own_heartbeat, reports::result,
         agents::list, agents::online, agents::offline, agents::status, agents::read,
-        agents::update, agents::delete, agents::refresh,
+        agents::update, agents::delete, agents::refresh, agents::tags,
+        bulk::edit, bulk::delete,
+        groups::list, groups::create, groups::read, groups::update, groups::delete,
+        groups::members, groups::add_members, groups::replace_members, groups::remove_members,
         commands::give::run, commands::give::queue, commands::give::action,
         commands::read::of_agent, commands::read::one_of_agent, commands::read::list,
         commands::read::read, commands::output::output, commands::cancel::cancel,
