@@ -55,7 +55,10 @@ async fn run() {
         format!("group_id={group}"),
         format!("group_id={live}"),
     ];
-    println!("{:<52} {:>8}   first p50 / p99    middle p50 / p99      last p50 / p99", "list", "total");
+    println!(
+        "{:<52} {:>8}   first p50 / p99    middle p50 / p99      last p50 / p99",
+        "list", "total"
+    );
     for (who, api) in [("all", &api), ("60,000 of a customer", &key)] {
         for sort in ["created_at", "hostname", "-last_seen", "version", "os_type", "customer_id"] {
             measure(who, api, "", sort).await;
@@ -72,8 +75,9 @@ async fn run() {
 async fn fill(database: &DatabaseConnection, acme: &str, other: &str) {
     let blob = |id: &str| format!("X'{}'", id.replace('-', ""));
     let (acme, other) = (blob(acme), blob(other));
-    let numbers =
-        format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MACHINES})");
+    let numbers = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MACHINES})"
+    );
     let info = "{\"hostname\":\"x\",\"os\":\"Debian GNU/Linux 12\",\"os_version\":\"12\",\
         \"kernel_version\":\"6.1\",\"architecture\":\"x86_64\",\"cpu_model\":\"AMD EPYC 7543\",\
         \"cpu_count\":8,\"memory_bytes\":34359738368,\"disk_bytes\":1099511627776,\

@@ -54,9 +54,16 @@ async fn a_group_is_whoever_was_put_into_it_or_whoever_passes_its_filter_now() {
     assert_eq!(names(&api, &of_web).await, ["web-01", "web-02"]);
     let renamed = json!({ "hostname": "web-00", "group_ids": [] });
     assert_eq!(api.put(&format!("/agents/{}", ids[2]), &renamed).await["group_ids"], json!([]));
-    assert_eq!(names(&api, &format!("{of_web}?sort=-hostname")).await, ["web-02", "web-01", "web-00"]);
+    assert_eq!(
+        names(&api, &format!("{of_web}?sort=-hostname")).await,
+        ["web-02", "web-01", "web-00"]
+    );
     let (status, code) = api.problem(Method::POST, &of_web, &put).await;
-    assert_eq!((status, code.as_str()), (409, "WRONG_STATE"), "its machines follow from its filter");
+    assert_eq!(
+        (status, code.as_str()),
+        (409, "WRONG_STATE"),
+        "its machines follow from its filter"
+    );
     let empty = json!({ "name": "All", "customer_id": acme, "filter": {} });
     assert_eq!(api.problem(Method::POST, "/groups", &empty).await.0, 422);
 

@@ -82,6 +82,14 @@ impl Key {
         }
     }
 
+    fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+            Self::Id(id) => id.to_string(),
+        }
+    }
+
     fn value(self) -> SimpleExpr {
         match self {
             Self::Number(number) => Expr::value(number),
@@ -122,24 +130,25 @@ impl SeaAgents {
         page: &PageRequest,
         now: Timestamp,
     ) -> Result<AgentPage, StorageError> {
-        let (agents, counts) = match self.few(scope, filter, order, now).await? {
-            Some(few) => {
-                let counts = match filter.criteria.status {
-                    None => counted(&few, now),
-                    Some(_) => self.counts(scope, filter, now).await?,
-                };
-                (self.sorted(few, order, page).await?, counts)
-            }
-            None => {
-                let counts = self.counts(scope, filter, now).await?;
-                let query = along(self.conditions(now), scope, filter, order, page);
-                let rows = query.all(self.database.reader()).await.map_err(reading)?;
-                (self.read(rows).await?, counts)
-            }
+        // What many passed a moment ago, many pass now.
+        let many =
+            filter.criteria.status.is_none() && self.recent.find(scope, filter, now).is_some();
+        let few = if many { None } else { self.few(scope, filter, order, now).await? };
+        let Some(few) = few else {
+            let counts = self.counts(scope, filter, now).await?;
+            let query = along(self.conditions(now), scope, filter, order, page);
+            let rows = query.all(self.database.reader()).await.map_err(reading)?;
+            let (agents, total) = (self.read(rows).await?, counts.of(filter.criteria.status));
+            let page = Page::from_rows(agents, page, total, |agent: &Agent| order.behind(agent));
+            return Ok(AgentPage { page, counts });
+        };
+        let counts = match filter.criteria.status {
+            None => counted(&few, now),
+            Some(_) => self.counts(scope, filter, now).await?,
         };
         let total = counts.of(filter.criteria.status);
-        let page = Page::from_rows(agents, page, total, |agent: &Agent| order.behind(agent));
-        Ok(AgentPage { page, counts })
+        let (items, next_cursor) = self.sorted(few, order, page).await?;
+        Ok(AgentPage { page: Page { items, next_cursor, total }, counts })
     }
 
     pub(super) async fn counts(
@@ -163,7 +172,9 @@ impl SeaAgents {
         let number = |count| from_count(count, "the number of agents");
         let (all, online) = (number(all)?, number(online.unwrap_or_default())?);
         let counts = StatusCounts { online, offline: all.saturating_sub(online) };
-        self.recent.keep(scope, &filter, now, counts);
+        if counts.of(None) > u64::try_from(FEW).unwrap_or(u64::MAX) {
+            self.recent.keep(scope, &filter, now, counts);
+        }
         Ok(counts)
     }
 
@@ -198,13 +209,13 @@ impl SeaAgents {
         Ok((found.len() <= FEW).then_some(found))
     }
 
-    /// The agents of a page of `found`, and one more if there is one.
+    /// The agents of a page of `found`, and where the next one begins.
     async fn sorted(
         &self,
         mut found: Vec<Found>,
         order: AgentOrder,
         page: &PageRequest,
-    ) -> Result<Vec<Agent>, StorageError> {
+    ) -> Result<(Vec<Agent>, Option<Cursor>), StorageError> {
         let directed = |ordering: Ordering| {
             if order.descending { ordering.reverse() } else { ordering }
         };
@@ -214,14 +225,17 @@ impl SeaAgents {
             let behind = |it: &Found| directed((&it.key, it.id).cmp(&(&key, cursor.id)));
             found.retain(|it| behind(it) == Ordering::Greater);
         }
-        found.truncate(usize::from(page.limit()) + 1);
+        let more = found.len() > usize::from(page.limit());
+        found.truncate(usize::from(page.limit()));
+        let last = found.last().filter(|_| more);
+        let next = last.map(|last| Cursor::in_order(order.name(), last.id, last.key.text()));
         let ids: Vec<Uuid> = found.iter().map(|it| it.id).collect();
         let these = Column::Id.is_in(ids.iter().copied()).and(Column::DeletedAt.is_null());
         let rows = Entity::find().filter(these).all(self.database.reader()).await;
         let mut agents = self.read(rows.map_err(reading)?).await?;
         let place = |agent: &Agent| ids.iter().position(|id| *id == agent.id.as_uuid());
         agents.sort_by_key(place);
-        Ok(agents)
+        Ok((agents, next))
     }
 }
 
