@@ -165,7 +165,7 @@ async fn introduce(
                 .list(
                     &reading,
                     &muster_agents::AgentFilter::default(),
-                    None,
+                    muster_agents::AgentOrder::default(),
                     &PageRequest::default(),
                 )
                 .await?;
