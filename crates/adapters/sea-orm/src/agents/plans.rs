@@ -4,7 +4,10 @@ use muster_agents::groups::Membership;
 use muster_agents::{AgentFilter, AgentOrder, AgentSort, AgentStatus, Criteria, HostnamePattern};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{AgentId, Clock, CustomerId, GroupId, PageRequest, TenantScope};
-use sea_orm::{ConnectionTrait, DatabaseBackend, QuerySelect, QueryTrait, Select, Statement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseBackend, EntityTrait, QueryFilter, QuerySelect,
+    QueryTrait, Select, Statement,
+};
 
 use super::entity::Entity;
 use super::filter::{Conditions, Lead};
@@ -146,7 +149,6 @@ async fn agents_of_many_ids_are_picked_by_them() {
     let conditions =
         Conditions { backend: DatabaseBackend::Sqlite, now: FakeClock::default().now() };
     let all = conditions.list(&TenantScope::All, &AgentFilter::default(), Lead::Filter);
-    use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
     let query = Entity::find().filter(all).filter(super::Column::Id.eq(id.as_uuid())).limit(1);
     indexed("by id", &plan(&database, query).await);
 }
