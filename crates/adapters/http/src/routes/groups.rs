@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::agents::{AgentList, AgentQuery, OsTypeParameter, SortQuery, StatusParameter};
+use super::agent_query::{AgentQuery, OsTypeParameter, SortQuery, StatusParameter};
+use super::agents::AgentList;
 use crate::extract::{Id, IfMatch, Json, ListAnswer, May, PageQuery, Query, etag};
 use crate::{AppState, Problem};
 

@@ -1,6 +1,7 @@
 //! The table of routes, and the document made of the same handlers.
 
 mod account;
+mod agent_query;
 mod agents;
 mod api_keys;
 mod approvals;

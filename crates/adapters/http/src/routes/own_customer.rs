@@ -4,7 +4,8 @@ use actix_web::{Responder, web};
 use muster_customers::CustomersError;
 use muster_kernel::{Principal, act};
 
-use super::agents::{AgentList, AgentQuery, SortQuery};
+use super::agent_query::{AgentQuery, SortQuery};
+use super::agents::AgentList;
 use super::customers::CustomerAnswer;
 use super::library::LibraryQuery;
 use super::scripts::{ScriptAnswer, ScriptQuery};

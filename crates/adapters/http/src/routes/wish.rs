@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::agents::OsTypeParameter;
+use super::agent_query::OsTypeParameter;
 use super::commands::Shell;
 use crate::Problem;
 use crate::extract::null_as_default;
