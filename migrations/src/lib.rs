@@ -27,6 +27,9 @@ mod m20261121_000025_approvals;
 mod m20261121_000030_output_encoding;
 mod m20261121_000031_time_zones;
 mod m20261121_000033_agent_connections;
+mod m20261121_000034_agent_lists;
+mod m20261121_000035_agent_texts;
+mod m20261121_000036_agent_groups;
 mod m20261121_000037_metric_samples;
 mod m20261121_000038_metric_rollups;
 mod m20261121_000039_leaderships;
@@ -65,9 +68,12 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000025_approvals::Migration),
             Box::new(m20261121_000030_output_encoding::Migration),
             Box::new(m20261121_000031_time_zones::Migration),
+            Box::new(m20261121_000033_agent_connections::Migration),
+            Box::new(m20261121_000034_agent_lists::Migration),
+            Box::new(m20261121_000035_agent_texts::Migration),
+            Box::new(m20261121_000036_agent_groups::Migration),
             Box::new(m20261121_000037_metric_samples::Migration),
             Box::new(m20261121_000038_metric_rollups::Migration),
-            Box::new(m20261121_000033_agent_connections::Migration),
             Box::new(m20261121_000039_leaderships::Migration),
             Box::new(m20261121_000042_alert_rules::Migration),
             Box::new(m20261121_000043_alerts::Migration),

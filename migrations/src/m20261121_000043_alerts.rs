@@ -23,21 +23,11 @@ impl MigrationTrait for Migration {
                 .take();
             manager.create_index(failed).await?;
         }
-        let seen = Index::create()
-            .name("agents_by_last_seen")
-            .table("agents")
-            .col("last_seen")
-            .and_where(Expr::col("deleted_at").is_null())
-            .take();
-        manager.create_index(seen).await
+        Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let indexes = [
-            ("agents_by_last_seen", "agents"),
-            ("runs_failed", "runs"),
-            ("commands_failed", "commands"),
-        ];
+        let indexes = [("runs_failed", "runs"), ("commands_failed", "commands")];
         for (name, table) in indexes {
             manager.drop_index(Index::drop().name(name).table(table).to_owned()).await?;
         }

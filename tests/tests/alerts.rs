@@ -29,16 +29,18 @@ impl Receiver {
         let (keep, fail) = (came.clone(), failures.clone());
         let server = HttpServer::new(move || {
             let (keep, fail) = (keep.clone(), fail.clone());
-            let hook = async move |request: HttpRequest, body: String| {
+            let hook = move |request: HttpRequest, body: String| {
                 let header =
                     |name: &str| request.headers().get(name).unwrap().to_str().unwrap().to_owned();
                 keep.lock().push((header("Muster-Delivery"), header("Muster-Signature"), body));
                 let mut fail = fail.lock();
-                if *fail > 0 {
-                    *fail -= 1;
-                    return HttpResponse::InternalServerError().finish();
-                }
-                HttpResponse::NoContent().finish()
+                let fails = *fail > 0;
+                *fail = fail.saturating_sub(1);
+                std::future::ready(if fails {
+                    HttpResponse::InternalServerError().finish()
+                } else {
+                    HttpResponse::NoContent().finish()
+                })
             };
             App::new().route("/hook", web::post().to(hook))
         });
@@ -78,8 +80,8 @@ fn text(value: &Value) -> String {
 async fn channel(admin: &Api, receiver: &Receiver) -> (String, String) {
     admin.put("/settings", &json!({ "alerts_private_addresses": true })).await;
     let leads_to = json!({ "kind": "webhook", "url": receiver.url });
-    let made = admin.post("/alerts/channels", &json!({ "name": "ops", "leads_to": leads_to }));
-    let made = made.await;
+    let asked = json!({ "name": "ops", "leads_to": leads_to });
+    let made = admin.post("/alerts/channels", &asked).await;
     (text(&made["id"]), text(&made["signing_secret"]))
 }
 

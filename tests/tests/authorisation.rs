@@ -160,6 +160,9 @@ impl World {
         if path.contains("/clones/") {
             let (agent, connection) = self.cloned(unique).await;
             path = path.replace("{id}", &agent).replace("{connection_id}", &connection);
+        } else if path.starts_with("/groups/") {
+            path =
+                path.replace("{id}", &id(&self.admin.post("/groups", &self.group(unique)).await));
         } else if is_about("/agents") || is_about("/devices") || is_about("/commands/agent") {
             let agent =
                 if method == "DELETE" { self.new_agent(unique).await } else { self.agent.clone() };
@@ -264,6 +267,10 @@ impl World {
         json!({ "name": name, "customer_id": self.acme, text: "id", shell: "sh" })
     }
 
+    fn group(&self, name: &str) -> Value {
+        json!({ "name": name, "customer_id": self.acme })
+    }
+
     async fn new_agent(&self, name: &str) -> String {
         let token = Self::enrollment(&self.admin, &self.acme).await;
         Enrolled::register(&self.server.url(), &token, name).await.agent_id.to_string()
@@ -323,6 +330,16 @@ impl World {
                 json!({ "name": "k", "scopes": ["agents:read"] })
             }
             ("POST", "/enrollment-tokens") => json!({ "customer_id": self.acme, "name": "t" }),
+            ("POST", "/agents/bulk") => {
+                json!({ "target": { "agent_ids": [self.agent] }, "notes": unique })
+            }
+            ("POST", "/agents/bulk/delete") => {
+                let agent = self.new_agent(unique).await;
+                json!({ "target": { "agent_ids": [agent] }, "confirm": true })
+            }
+            ("POST", "/groups") => self.group(&format!("new {unique}")),
+            ("PUT", "/groups/{id}") => json!({ "description": unique }),
+            (_, "/groups/{id}/agents") => json!({ "agent_ids": [self.agent] }),
             (_, "/agents/register" | "/agent/register") => json!({ "hostname": "new" }),
             ("PUT", "/agents/{id}" | "/devices/{id}") => json!({ "notes": "" }),
             ("POST", "/devices/{id}/actions") => json!({ "type": "command", "payload": "echo" }),

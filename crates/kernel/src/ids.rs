@@ -71,6 +71,8 @@ ids! {
     DataKeyId,
     /// A managed machine's agent.
     AgentId,
+    /// Machines that people put together.
+    GroupId,
     /// One live connection of an agent.
     ConnectionId,
     /// One execution on one agent.

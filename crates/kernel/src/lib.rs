@@ -48,11 +48,11 @@ pub use danger::DangerPolicy;
 pub use entropy::Entropy;
 pub use ids::{
     AgentId, AlertChannelId, AlertId, AlertRuleId, ApiKeyId, ApprovalId, CommandId, ConnectionId,
-    CustomerId, DataKeyId, DeliveryId, EnrollmentTokenId, FiringId, MaintenanceWindowId, NodeId,
-    RunId, SavedCommandId, ScheduleId, ScriptId, SessionId, UserId, VersionId,
+    CustomerId, DataKeyId, DeliveryId, EnrollmentTokenId, FiringId, GroupId, MaintenanceWindowId,
+    NodeId, RunId, SavedCommandId, ScheduleId, ScriptId, SessionId, UserId, VersionId,
 };
 pub use limits::Plan;
-pub use page::{Cursor, Page, PageRequest};
+pub use page::{Cursor, InvalidCursor, Page, PageRequest};
 pub use problem::ProblemCode;
 pub use secret::{Secret, TokenHash, TokenKind};
 pub use storage::StorageError;

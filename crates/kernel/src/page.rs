@@ -24,6 +24,9 @@ pub struct Cursor {
     /// The value of the sort column in that row; `None` when rows are sorted by id.
     #[serde(rename = "k", skip_serializing_if = "Option::is_none", default)]
     pub key: Option<String>,
+    /// What the list is sorted by, where clients choose; a cursor is good for that order alone.
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none", default)]
+    pub sort: Option<String>,
 }
 
 const VERSION: u8 = 1;
@@ -36,12 +39,18 @@ pub struct InvalidCursor;
 impl Cursor {
     /// The cursor behind the row `id` in a list sorted by id.
     pub const fn after(id: Uuid) -> Self {
-        Self { version: VERSION, id, key: None }
+        Self { version: VERSION, id, key: None, sort: None }
     }
 
     /// The cursor behind the row `id`, whose sort column holds `key`.
     pub const fn after_key(id: Uuid, key: String) -> Self {
-        Self { version: VERSION, id, key: Some(key) }
+        Self { version: VERSION, id, key: Some(key), sort: None }
+    }
+
+    /// The cursor behind the row `id`, whose sort column holds `key`, in a list that its client
+    /// wants in the order `sort`.
+    pub const fn in_order(sort: String, id: Uuid, key: String) -> Self {
+        Self { version: VERSION, id, key: Some(key), sort: Some(sort) }
     }
 
     /// The text that a client hands back.

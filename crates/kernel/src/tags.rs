@@ -14,6 +14,8 @@ const MAX_TAG: usize = 200;
 #[error("tags: {0}")]
 pub struct InvalidTags(pub &'static str);
 
+const TOO_MANY: InvalidTags = InvalidTags("at most 64 tags");
+
 /// Words that people sort things by: at most 64, each of 1 to 200 visible characters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -35,7 +37,7 @@ impl Tags {
             checked.insert(tag.to_owned());
         }
         if checked.len() > MAX_TAGS {
-            return Err(InvalidTags("at most 64 tags"));
+            return Err(TOO_MANY);
         }
         Ok(Self(checked))
     }
@@ -46,6 +48,21 @@ impl Tags {
         let room = MAX_TAGS.saturating_sub(self.0.len());
         self.0.extend(others.0.into_iter().take(room));
         self
+    }
+
+    /// These tags, changed.
+    ///
+    /// # Errors
+    /// When that were too many.
+    pub fn changed(mut self, add: &Self, remove: &Self) -> Result<Self, InvalidTags> {
+        self.0.retain(|tag| !remove.0.contains(tag));
+        self.0.extend(add.0.iter().cloned());
+        if self.0.len() > MAX_TAGS { Err(TOO_MANY) } else { Ok(self) }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The tags in order.

@@ -118,6 +118,7 @@ async fn enrollment_token(state: &AppState) -> anyhow::Result<Secret> {
         expires_at: None,
         max_uses: Some(1),
         tags: Tags::default(),
+        group_ids: [].into(),
     };
     let minted = state.enrollment_tokens.create(&permit(state).await?, wish, None).await?;
     Ok(minted.secret)
@@ -165,7 +166,7 @@ async fn introduce(
                 .list(
                     &reading,
                     &muster_agents::AgentFilter::default(),
-                    None,
+                    muster_agents::AgentOrder::default(),
                     &PageRequest::default(),
                 )
                 .await?;

@@ -12,9 +12,11 @@ use actix_web::web;
 use anyhow::Context;
 use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
+use muster_agents::groups::Groups;
 use muster_agents::metrics::{Recorder, Upkeep};
 use muster_agents::{
-    Agent, AgentFilter, AgentRepository, AgentStatus, Agents, AgentsPorts, ConnectionLog, Enrolment,
+    Agent, AgentFilter, AgentOrder, AgentPage, AgentRepository, AgentStatus, Agents, AgentsPorts,
+    ConnectionLog, Criteria, Enrolment, ManyAgents,
 };
 use muster_alerts::{DeliveryRepository, Dispatcher, Sample, Watcher};
 use muster_audit::{Audit, ChainKey};
@@ -121,7 +123,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let nodes = sharing.nodes(&base, work.ledger.clone(), &work.connections);
     let figures = Figures::new(handle, work.connections.clone(), database.clone(), clock.now());
     let figures = Arc::new(figures);
-    let Work { agents, customers, connections, .. } = work;
+    let Work { agents, groups, targets, customers, connections, .. } = work;
+    let groups = Groups::new(groups, agents.clone(), clock.clone(), entropy.clone());
     let state = AppState {
         identity,
         customers: Customers::new(customers.clone(), clock.clone(), entropy.clone()),
@@ -130,12 +133,20 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         enrolment: Enrolment::new(agents.clone(), keys, clock.clone(), entropy.clone()),
         agents: Agents::new(AgentsPorts {
             repository: agents.clone(),
-            presence,
+            presence: presence.clone(),
             connections: agents.clone(),
             verdicts: agents.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         }),
+        many_agents: ManyAgents::new(
+            agents.clone(),
+            presence,
+            targets,
+            groups.clone(),
+            clock.clone(),
+        ),
+        groups,
         metrics: measuring.history,
         agent_tokens: agents.clone(),
         commands: work.commands,
@@ -197,9 +208,12 @@ async fn take_over(work: &Work, clock: &dyn Clock) -> anyhow::Result<()> {
     if killed > 0 {
         tracing::warn!(connections = killed, "an earlier process did not end its connections");
     }
-    let filter = AgentFilter { status: Some((AgentStatus::Online, now)), ..AgentFilter::default() };
+    let criteria = Criteria { status: Some(AgentStatus::Online), ..Criteria::default() };
+    let filter = AgentFilter { criteria, ..AgentFilter::default() };
+    let order = AgentOrder::default();
     loop {
-        let online = work.agents.list(&TenantScope::All, &filter, &page).await?;
+        let AgentPage { page: online, .. } =
+            work.agents.list(&TenantScope::All, &filter, order, &page, now).await?;
         let seen = |agent: &Agent| Some((agent.id, agent.customer_id, agent.last_seen?));
         work.connections.expect(online.items.iter().filter_map(seen));
         let Some(cursor) = online.next_cursor else { return Ok(()) };

@@ -37,7 +37,7 @@ impl Link {
         hello: Hello,
         figures: &Figures,
     ) -> Result<(Self, Welcome), Failure> {
-        say(&mut socket, &AgentMessage::Hello(hello), figures).await?;
+        say(&mut socket, &AgentMessage::Hello(Box::new(hello)), figures).await?;
         socket.flush().await?;
         loop {
             let Incoming::Message(ServerMessage::Signed(signed)) =

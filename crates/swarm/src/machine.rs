@@ -128,6 +128,9 @@ impl Machine {
             hostname: self.identity.name.clone(),
             capabilities: vec!["shell:sh".into(), "shell:bash".into()],
             boot_id: world.boot_id.clone(),
+            instance_id: None,
+            reconnect_attempts: u32::try_from(attempt).ok(),
+            last_end: None,
             nonce: nonce.clone(),
             agent_time: machine_time(),
             journal: self.journal.entries(),
@@ -242,7 +245,8 @@ impl Machine {
                     self.end_due(link, Instant::now()).await
                 }
                 Instruction::Cancel(_) => Ok(()),
-                Instruction::Welcome(_) => Err(Failure::Unreadable),
+                // Nobody copies a simulated machine.
+                Instruction::Welcome(_) | Instruction::Separate(_) => Err(Failure::Unreadable),
             },
             ServerMessage::FinishedAck(ack) => {
                 if let Some(since) = self.journal.forget(ack.command_id) {

@@ -4,8 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use muster_agents::groups::Groups;
 use muster_agents::metrics::History;
-use muster_agents::{AgentTokens, Agents, Enrolment};
+use muster_agents::{AgentTokens, Agents, Enrolment, ManyAgents};
 use muster_alerts::{Alerts, Channels, Rules, Windows};
 use muster_audit::Audit;
 use muster_commands::approvals::Approvals;
@@ -34,6 +35,8 @@ pub struct AppState {
     pub enrolment: Enrolment,
     pub agents: Agents,
     pub metrics: History,
+    pub many_agents: ManyAgents,
+    pub groups: Groups,
     pub agent_tokens: Arc<dyn AgentTokens>,
     pub commands: Commands,
     pub local: LocalExecution,

@@ -63,7 +63,7 @@ struct Used {
 
 async fn store(folder: &Path) -> SeaMetrics {
     let url: DatabaseUrl = format!("sqlite://{}/m.db", folder.display()).parse().unwrap();
-    let database = Database::connect(&url, ChainKey::new([3; 32])).await.unwrap();
+    let database = Database::connect(&url, None, ChainKey::new([3; 32])).await.unwrap();
     database.migrate().await.unwrap();
     SeaMetrics::new(database)
 }

@@ -85,11 +85,16 @@ pub(crate) fn contains(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
+        escaped(c, &mut pattern);
     }
     pattern.push('%');
     pattern
+}
+
+/// Puts a character behind a `LIKE` pattern that stands for itself.
+pub(crate) fn escaped(c: char, pattern: &mut String) {
+    if matches!(c, '%' | '_' | '\\') {
+        pattern.push('\\');
+    }
+    pattern.push(c);
 }

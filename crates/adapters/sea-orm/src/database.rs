@@ -209,8 +209,8 @@ mod tests {
     use super::*;
     use crate::SeaAudit;
     use crate::testing::{
-        CHAIN_KEY, agents, connected, fresh_postgresql, fresh_postgresql_empty, led, measured,
-        on_each_database, on_postgresql, open_database, planned, watched,
+        CHAIN_KEY, agents, connected, fresh_postgresql, fresh_postgresql_empty, grouped, led,
+        measured, on_each_database, on_postgresql, open_database, planned, watched,
     };
 
     on_each_database!(
@@ -221,7 +221,8 @@ mod tests {
     async fn every_migration_can_be_undone_with_data_in_the_tables_and_done_again(
         database: Database,
     ) {
-        let [(agent, _), _] = agents(&database).await;
+        let [(agent, customer), _] = agents(&database).await;
+        grouped(&database, Some(customer), [agent]).await;
         connected(&database, agent).await;
         planned(&database).await;
         led(&database).await;

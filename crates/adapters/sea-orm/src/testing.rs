@@ -1,5 +1,6 @@
 //! A database of its own, of each kind, for every test.
 
+use muster_agents::groups::{Group, GroupKind, GroupName, GroupRepository, MemberChange};
 use muster_agents::metrics::{Ageing, MetricsStore, Pack, Resolution, Rolled, Step, roll};
 use muster_agents::testing::metrics::{agent, day_of_samples};
 use muster_agents::testing::{candidate, connection, copy};
@@ -15,7 +16,7 @@ use muster_customers::testing::{customer, token};
 use muster_customers::{CustomerRepository, EnrollmentToken, EnrollmentTokenRepository};
 use muster_kernel::leadership::{Leaderships, Lease};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
-use muster_kernel::{AgentId, Author, Clock, CustomerId, FiringId, NodeId, TokenHash};
+use muster_kernel::{AgentId, Author, Clock, CustomerId, FiringId, GroupId, NodeId, TokenHash};
 use muster_migrations::{Migrator, MigratorTrait};
 use sea_orm::DbBackend;
 use sqlx::postgres::PgConnection;
@@ -23,8 +24,8 @@ use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
 use crate::{
-    Database, DatabaseUrl, SeaAgents, SeaAlerts, SeaCustomers, SeaEnrollmentTokens, SeaLeaderships,
-    SeaMetrics, SeaSchedules,
+    Database, DatabaseUrl, SeaAgents, SeaAlerts, SeaCustomers, SeaEnrollmentTokens, SeaGroups,
+    SeaLeaderships, SeaMetrics, SeaSchedules,
 };
 
 /// The key of the audit log in tests.
@@ -209,6 +210,29 @@ pub(crate) async fn measured(database: &Database) {
     let buckets = roll(Step::HOUR, None, &samples);
     let rolled = vec![Rolled { resolution, at, buckets }];
     store.age(vec![Ageing { agent_id, rolled, forget: Vec::new() }]).await.unwrap();
+}
+
+/// A group of a customer, or of all, with these machines in it.
+pub(crate) async fn grouped<const N: usize>(
+    database: &Database,
+    customer_id: Option<CustomerId>,
+    members: [AgentId; N],
+) -> Group {
+    let (clock, groups) = (FakeClock::default(), SeaGroups::new(database.clone()));
+    let group = Group {
+        id: GroupId::new(&clock, &SeededEntropy::new(8)),
+        customer_id,
+        name: GroupName::parse("rack 7").unwrap(),
+        description: None,
+        kind: GroupKind::Static,
+        version: 1,
+        created_at: clock.now(),
+        updated_at: clock.now(),
+    };
+    groups.create(group.clone(), &Author::system()).await.unwrap();
+    let members = MemberChange::Add(members.into());
+    groups.change_members(&group, members, &Author::system(), clock.now()).await.unwrap();
+    group
 }
 
 /// A schedule for all customers, with a history.

@@ -1,9 +1,10 @@
 //! One managed machine.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::TimeDelta;
-use muster_kernel::{AgentId, Audited, CustomerId, Place, Tags, Timestamp};
+use muster_kernel::{AgentId, Audited, CustomerId, GroupId, Place, Tags, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{AgentChange, MachineCopy};
@@ -60,7 +61,8 @@ impl OsType {
 }
 
 /// Whether a machine can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AgentStatus {
     /// Connected, or seen less than [`ONLINE_FOR`] ago.
     Online,
@@ -92,6 +94,7 @@ impl Agent {
         self.tags = change.tags.unwrap_or(self.tags);
         self.customer_id = change.customer_id.unwrap_or(self.customer_id);
         self.notes = change.notes.or(self.notes).filter(|notes| !notes.is_empty());
+        self.groups = change.groups.unwrap_or(self.groups);
         self.updated_at = now;
         self
     }
@@ -110,6 +113,7 @@ impl Audited for Agent {
             "machine_id": self.machine_id,
             "tags": self.tags,
             "notes": self.notes,
+            "group_ids": self.groups,
         })
     }
 }
@@ -137,6 +141,8 @@ pub struct Agent {
     pub tags: Tags,
     /// What people noted.
     pub notes: Option<String>,
+    /// The groups that somebody put it into. Those with a filter are not among them.
+    pub groups: BTreeSet<GroupId>,
     /// What tells this machine from others with the same host name.
     pub machine_id: Option<String>,
     /// What it last told about itself.
@@ -170,6 +176,7 @@ impl Agent {
             version: self.version.clone(),
             capabilities: self.capabilities.clone(),
             tags: Tags::default(),
+            groups: BTreeSet::new(),
             notes: None,
             machine_id: None,
             system_info: None,
@@ -187,6 +194,7 @@ impl Agent {
             id: known.id,
             tags: known.tags.with(self.tags),
             notes: known.notes,
+            groups: &known.groups | &self.groups,
             system_info: known.system_info,
             last_seen: known.last_seen,
             created_at: known.created_at,

@@ -4,32 +4,36 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use muster_kernel::{
-    AgentId, Author, ConnectionId, CustomerId, NodeId, Page, PageRequest, StorageError, Tags,
-    TenantScope, Timestamp, TokenHash,
+    AgentId, Author, ConnectionId, CustomerId, GroupId, NodeId, Page, PageRequest, StorageError,
+    Tags, TenantScope, Timestamp, TokenHash,
 };
 
 use crate::enrolment::EnrolError;
+use crate::groups::Membership;
 use crate::{
-    Agent, AgentStatus, Connection, ConnectionRecord, CopyDecision, CopyVerdict, Incarnation,
-    MachineCopy, Metrics, NewIdentity, OsType, Registration, SystemInfo,
+    Agent, AgentOrder, AgentStatus, BulkEdit, BulkWriteError, Connection, ConnectionRecord,
+    CopyDecision, CopyVerdict, Criteria, Incarnation, MachineCopy, Metrics, NewIdentity, OsType,
+    Registration, SystemInfo,
 };
 
 /// Which agents a list shows; what is `None` does not matter.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentFilter {
-    /// Only those that can or can't be reached, at the given instant.
-    pub status: Option<(AgentStatus, Timestamp)>,
-    /// Only one family of operating systems.
-    pub os_type: Option<OsType>,
     /// Only this customer's.
     pub customer_id: Option<CustomerId>,
-    /// Only those with this tag.
-    pub tag: Option<String>,
-    /// Only those with this version of the agent program.
-    pub version: Option<String>,
-    /// Only those whose host name, address, operating system or notes contain this text, upper
-    /// and lower case alike.
-    pub q: Option<String>,
+    /// Only those that pass all of this.
+    pub criteria: Criteria,
+    /// Only members of this group.
+    pub group: Option<Membership>,
+}
+
+/// A part of a list of agents.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentPage {
+    /// The agents.
+    pub page: Page<Agent>,
+    /// How many pass the filter (its status aside), by status.
+    pub counts: StatusCounts,
 }
 
 /// Machines that are picked, wherever they are: those that everything which is given applies to.
@@ -45,6 +49,8 @@ pub struct AgentSelection {
     pub os_type: Option<OsType>,
     /// Only those whose clocks show one of these zones; those that told none show `UTC`.
     pub time_zones: Option<BTreeSet<String>>,
+    /// Only members of at least one of these groups.
+    pub groups: Option<Vec<Membership>>,
 }
 
 /// A machine that was picked.
@@ -66,6 +72,7 @@ pub struct AgentChange {
     pub tags: Option<Tags>,
     pub customer_id: Option<CustomerId>,
     pub notes: Option<String>,
+    pub groups: Option<BTreeSet<GroupId>>,
 }
 
 /// What an agent's program says of itself when it connects.
@@ -84,6 +91,17 @@ pub struct StatusCounts {
     pub offline: u64,
 }
 
+impl StatusCounts {
+    /// How many have `status`; how many there are when it is `None`.
+    pub const fn of(self, status: Option<AgentStatus>) -> u64 {
+        match status {
+            Some(AgentStatus::Online) => self.online,
+            Some(AgentStatus::Offline) => self.offline,
+            None => self.online.saturating_add(self.offline),
+        }
+    }
+}
+
 /// The registry of machines. A deleted agent is found by none of these methods. What people change
 /// is entered in the audit log in the same transaction.
 #[async_trait]
@@ -91,26 +109,34 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
     /// The agent `id`, if it lies in `scope`.
     async fn find(&self, scope: &TenantScope, id: AgentId) -> Result<Option<Agent>, StorageError>;
 
-    /// The agents in `scope` that pass `filter`, in the order in which they enrolled.
+    /// The agents in `scope` that pass `filter` at `now`, in this order, and how many there are.
+    /// The page's cursor is one of this order.
     async fn list(
         &self,
         scope: &TenantScope,
         filter: &AgentFilter,
+        order: AgentOrder,
         page: &PageRequest,
-    ) -> Result<Page<Agent>, StorageError>;
+        now: Timestamp,
+    ) -> Result<AgentPage, StorageError>;
 
-    /// All agents in `scope` that are picked, in the order in which they enrolled.
+    /// All agents in `scope` that are picked at `now`, in the order of their ids.
     async fn select(
         &self,
         scope: &TenantScope,
         selection: &AgentSelection,
+        now: Timestamp,
     ) -> Result<Vec<SelectedAgent>, StorageError>;
+
+    /// The tags that agents in `scope` have, in order, and how many have each.
+    async fn tags(&self, scope: &TenantScope) -> Result<Vec<(String, u64)>, StorageError>;
 
     /// The zones that the clocks of the agents show which are picked; `None` of those that told none.
     async fn time_zones(
         &self,
         scope: &TenantScope,
         selection: &AgentSelection,
+        now: Timestamp,
     ) -> Result<BTreeSet<Option<String>>, StorageError>;
 
     /// How many agents in `scope` pass `filter` (its status aside), by status at `now`.
@@ -122,7 +148,8 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
     ) -> Result<StatusCounts, StorageError>;
 
     /// Changes the agent `id` and answers with what it then is; `None` if it is not in `scope`, or
-    /// its new customer is not there.
+    /// its new customer is not there. It leaves groups that another customer has, and is not put
+    /// into any that is gone.
     async fn update(
         &self,
         scope: &TenantScope,
@@ -131,6 +158,27 @@ pub trait AgentRepository: Send + Sync + std::fmt::Debug {
         author: &Author,
         now: Timestamp,
     ) -> Result<Option<Agent>, StorageError>;
+
+    /// Changes those of these agents that are in `scope`, all of them or none; answers with how many
+    /// are another now. Each change is entered in the audit log.
+    async fn update_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        edit: BulkEdit,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<u64, BulkWriteError>;
+
+    /// Removes those of these agents that are in `scope` and their tokens for ever, all of them or
+    /// none; answers with those that are gone.
+    async fn delete_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Vec<AgentId>, StorageError>;
 
     /// Removes the agent `id` and its token for ever; says whether it was in `scope`.
     async fn delete(
@@ -250,7 +298,8 @@ pub trait Enrol: Send + Sync + std::fmt::Debug {
     /// Redeems the enrollment token and writes the agent, both or neither: the same machine of
     /// the same customer is the same agent and gets the new token instead of its old one.
     /// A candidate whose token an agent has already is that agent asking again: nothing is
-    /// redeemed, and the answer is the same. The tags of the enrollment token are the agent's, too.
+    /// redeemed, and the answer is the same. The tags and groups of the enrollment token are the
+    /// agent's, too, except groups that are gone.
     async fn enrol(
         &self,
         admission: Admission,

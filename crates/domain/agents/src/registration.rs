@@ -1,5 +1,7 @@
 //! What a machine says of itself when it enrols, checked.
 
+use std::collections::BTreeSet;
+
 use muster_kernel::{AgentId, CustomerId, InvalidTags, Tags, Timestamp};
 
 use crate::{Agent, OsType};
@@ -141,6 +143,7 @@ impl Registration {
             capabilities: self.capabilities,
             tags: self.tags,
             notes: None,
+            groups: BTreeSet::new(),
             machine_id: self.machine_id,
             system_info: None,
             last_seen: None,

@@ -10,23 +10,29 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use muster_kernel::{
-    AgentId, Author, Clock, ConnectionId, Cursor, CustomerId, Entropy, Page, PageRequest,
+    AgentId, Author, Clock, ConnectionId, CustomerId, Entropy, GroupId, Page, PageRequest,
     StorageError, TenantScope, Timestamp, TokenHash,
 };
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 mod connections;
 mod contract;
+mod groups;
+mod lists;
 pub mod metrics;
 
 pub use connections::{connection, copy};
 pub use contract::{Subject, candidate, contract};
+pub use groups::group_contract;
 
+use crate::groups::{Group, GroupKind};
 use crate::{
-    Admission, Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
-    AgentStatus, AgentTokens, Connection, ConnectionRecord, CopyDecision, CopyVerdict, Enrol,
-    EnrolCandidate, EnrolError, MachineCopy, Metrics, NewIdentity, Presence, RefreshError,
-    Registration, SelectedAgent, StatusCounts, SystemInfo, Transport,
+    Admission, Agent, AgentChange, AgentFilter, AgentOrder, AgentPage, AgentProgram,
+    AgentRepository, AgentSelection, AgentSort, AgentStatus, AgentTokens, BulkEdit, BulkWriteError,
+    Connection, ConnectionRecord, CopyDecision, CopyVerdict, Criteria, Enrol, EnrolCandidate,
+    EnrolError, MachineCopy, Metrics, NewIdentity, Presence, RefreshError, Registration,
+    SelectedAgent, StatusCounts, SystemInfo, Transport,
 };
 
 /// A registry in memory. Every enrollment token that was [allowed](Self::allow) is good for ever.
@@ -36,6 +42,7 @@ pub struct FakeAgents {
     connections: Mutex<Vec<ConnectionRecord>>,
     verdicts: Mutex<Vec<CopyVerdict>>,
     enrollment: Mutex<HashMap<TokenHash, CustomerId>>,
+    groups: Mutex<BTreeMap<GroupId, Group>>,
 }
 
 impl FakeAgents {
@@ -45,30 +52,44 @@ impl FakeAgents {
     }
 }
 
-fn passes(agent: &Agent, scope: &TenantScope, filter: &AgentFilter) -> bool {
-    let contains = |text: &Option<String>, q: &str| {
-        text.as_ref().is_some_and(|text| text.to_lowercase().contains(q))
-    };
+fn passes(agent: &Agent, scope: &TenantScope, filter: &AgentFilter, now: Timestamp) -> bool {
     scope.contains(agent.customer_id)
-        && filter.status.is_none_or(|(status, now)| agent.status(false, now) == status)
-        && filter.os_type.is_none_or(|os_type| agent.os_type == os_type)
         && filter.customer_id.is_none_or(|customer| agent.customer_id == customer)
-        && filter.tag.as_ref().is_none_or(|tag| agent.tags.iter().any(|own| own == tag))
-        && filter.version.as_ref().is_none_or(|version| agent.version.as_ref() == Some(version))
-        && filter.q.as_ref().map(|q| q.to_lowercase()).is_none_or(|q| {
-            agent.hostname.to_lowercase().contains(&q)
-                || contains(&agent.ip_address, &q)
-                || contains(&agent.os, &q)
-                || contains(&agent.notes, &q)
-        })
+        && filter.criteria.pass(agent, now)
+        && filter.group.as_ref().is_none_or(|group| group.covers(agent, now))
+}
+
+fn count<'a>(agents: impl Iterator<Item = &'a Agent>, now: Timestamp) -> StatusCounts {
+    agents.fold(StatusCounts::default(), |mut counts, agent| {
+        match agent.status(false, now) {
+            AgentStatus::Online => counts.online += 1,
+            AgentStatus::Offline => counts.offline += 1,
+        }
+        counts
+    })
+}
+
+/// What an agent is sorted by: numbers as numbers, with the id behind.
+fn place(order: AgentOrder, key: &str, id: Uuid) -> (i64, String, Uuid) {
+    match order.sort {
+        AgentSort::CreatedAt | AgentSort::LastSeen => (key.parse().unwrap_or(0), String::new(), id),
+        AgentSort::Hostname | AgentSort::Version | AgentSort::OsType | AgentSort::CustomerId => {
+            (0, key.to_owned(), id)
+        }
+    }
 }
 
 fn zone(agent: &Agent) -> Option<&String> {
     agent.system_info.as_ref().and_then(|info| info.time_zone.as_ref())
 }
 
-fn is_picked(agent: &Agent, scope: &TenantScope, selection: &AgentSelection) -> bool {
-    let AgentSelection { ids, tags, customer_id, os_type, time_zones } = selection;
+fn is_picked(
+    agent: &Agent,
+    scope: &TenantScope,
+    selection: &AgentSelection,
+    now: Timestamp,
+) -> bool {
+    let AgentSelection { ids, tags, customer_id, os_type, time_zones, groups } = selection;
     let shown = zone(agent).map_or("UTC", String::as_str);
     scope.contains(agent.customer_id)
         && ids.as_ref().is_none_or(|ids| ids.contains(&agent.id))
@@ -76,6 +97,7 @@ fn is_picked(agent: &Agent, scope: &TenantScope, selection: &AgentSelection) -> 
         && customer_id.is_none_or(|id| agent.customer_id == id)
         && os_type.is_none_or(|os_type| agent.os_type == os_type)
         && time_zones.as_ref().is_none_or(|zones| zones.contains(shown))
+        && groups.as_ref().is_none_or(|groups| groups.iter().any(|it| it.covers(agent, now)))
 }
 
 #[async_trait]
@@ -89,30 +111,53 @@ impl AgentRepository for FakeAgents {
         &self,
         scope: &TenantScope,
         filter: &AgentFilter,
+        order: AgentOrder,
         page: &PageRequest,
-    ) -> Result<Page<Agent>, StorageError> {
+        now: Timestamp,
+    ) -> Result<AgentPage, StorageError> {
+        let counts = self.count(scope, filter, now).await?;
         let rows = self.rows.lock();
-        let all: Vec<_> =
-            rows.values().map(|row| &row.0).filter(|a| passes(a, scope, filter)).collect();
-        let total = u64::try_from(all.len()).unwrap_or(u64::MAX);
-        let after = page.cursor.as_ref().map(|cursor| AgentId::from_uuid(cursor.id));
-        let items = all
-            .into_iter()
-            .filter(|agent| after.is_none_or(|after| agent.id > after))
-            .take(usize::from(page.limit()) + 1)
-            .cloned()
-            .collect();
-        Ok(Page::from_rows(items, page, total, |agent| Cursor::after(agent.id.as_uuid())))
+        let place_of = |agent: &Agent| place(order, &order.key(agent), agent.id.as_uuid());
+        let behind = page
+            .cursor
+            .as_ref()
+            .map(|cursor| place(order, cursor.key.as_deref().unwrap_or_default(), cursor.id));
+        let passing = rows.values().map(|row| &row.0).filter(|a| passes(a, scope, filter, now));
+        let mut items: Vec<_> = passing.cloned().collect();
+        items.sort_by_key(place_of);
+        if order.descending {
+            items.reverse();
+        }
+        items.retain(|agent| match (&behind, order.descending) {
+            (None, _) => true,
+            (Some(behind), false) => place_of(agent) > *behind,
+            (Some(behind), true) => place_of(agent) < *behind,
+        });
+        items.truncate(usize::from(page.limit()) + 1);
+        let total = counts.of(filter.criteria.status);
+        let page = Page::from_rows(items, page, total, |agent| order.behind(agent));
+        Ok(AgentPage { page, counts })
+    }
+
+    async fn tags(&self, scope: &TenantScope) -> Result<Vec<(String, u64)>, StorageError> {
+        let rows = self.rows.lock();
+        let mine = rows.values().map(|row| &row.0).filter(|a| scope.contains(a.customer_id));
+        let mut counts = BTreeMap::new();
+        for tag in mine.flat_map(|agent| agent.tags.iter()) {
+            *counts.entry(tag.to_owned()).or_insert(0) += 1;
+        }
+        Ok(counts.into_iter().collect())
     }
 
     async fn select(
         &self,
         scope: &TenantScope,
         selection: &AgentSelection,
+        now: Timestamp,
     ) -> Result<Vec<SelectedAgent>, StorageError> {
         let rows = self.rows.lock();
         let selected = rows.values().map(|row| &row.0);
-        let selected = selected.filter(|agent| is_picked(agent, scope, selection));
+        let selected = selected.filter(|agent| is_picked(agent, scope, selection, now));
         let selected = selected.map(|agent| SelectedAgent {
             id: agent.id,
             customer_id: agent.customer_id,
@@ -125,10 +170,11 @@ impl AgentRepository for FakeAgents {
         &self,
         scope: &TenantScope,
         selection: &AgentSelection,
+        now: Timestamp,
     ) -> Result<BTreeSet<Option<String>>, StorageError> {
         let rows = self.rows.lock();
         let picked =
-            rows.values().map(|row| &row.0).filter(|agent| is_picked(agent, scope, selection));
+            rows.values().map(|row| &row.0).filter(|agent| is_picked(agent, scope, selection, now));
         Ok(picked.map(|agent| zone(agent).cloned()).collect())
     }
 
@@ -138,15 +184,11 @@ impl AgentRepository for FakeAgents {
         filter: &AgentFilter,
         now: Timestamp,
     ) -> Result<StatusCounts, StorageError> {
-        let filter = AgentFilter { status: None, ..filter.clone() };
-        let mut counts = StatusCounts::default();
-        for (agent, _) in self.rows.lock().values().filter(|row| passes(&row.0, scope, &filter)) {
-            match agent.status(false, now) {
-                AgentStatus::Online => counts.online += 1,
-                AgentStatus::Offline => counts.offline += 1,
-            }
-        }
-        Ok(counts)
+        let criteria = Criteria { status: None, ..filter.criteria.clone() };
+        let filter = AgentFilter { criteria, ..filter.clone() };
+        let rows = self.rows.lock();
+        let passing = rows.values().map(|row| &row.0);
+        Ok(count(passing.filter(|agent| passes(agent, scope, &filter, now)), now))
     }
 
     async fn update(
@@ -162,7 +204,46 @@ impl AgentRepository for FakeAgents {
             return Ok(None);
         };
         *agent = agent.clone().changed(change, now);
+        let (groups, owner) = (self.groups.lock(), agent.customer_id);
+        agent.groups.retain(|id| groups.get(id).is_some_and(|group| takes(group, owner)));
         Ok(Some(agent.clone()))
+    }
+
+    async fn update_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        edit: BulkEdit,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<u64, BulkWriteError> {
+        let mut changes = Vec::new();
+        for id in ids {
+            let Some(agent) = AgentRepository::find(self, scope, id).await? else { continue };
+            let change = edit.change(&agent).map_err(|_| BulkWriteError::TooManyTags(id))?;
+            changes.extend(change.map(|change| (id, change)));
+        }
+        let mut changed = 0;
+        for (id, change) in changes {
+            changed += u64::from(self.update(scope, id, change, author, now).await?.is_some());
+        }
+        Ok(changed)
+    }
+
+    async fn delete_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Vec<AgentId>, StorageError> {
+        let mut gone = Vec::new();
+        for id in ids {
+            if self.delete(scope, id, author, now).await? {
+                gone.push(id);
+            }
+        }
+        Ok(gone)
     }
 
     async fn delete(
@@ -263,6 +344,11 @@ impl Enrol for FakeAgents {
     }
 }
 
+/// Whether machines of `customer` can be put into `group`.
+fn takes(group: &Group, customer: CustomerId) -> bool {
+    group.kind == GroupKind::Static && group.customer_id.is_none_or(|own| own == customer)
+}
+
 fn same(agent: &Agent, registration: &Registration) -> bool {
     match &registration.machine_id {
         Some(machine_id) => agent.machine_id.as_ref() == Some(machine_id),
@@ -359,5 +445,6 @@ mod tests {
         };
         let customers = [customer(), customer()];
         contract(&Subject { registry: &registry, customers: &customers }).await;
+        group_contract(&Subject { registry: &registry, customers: &customers }, &registry).await;
     }
 }

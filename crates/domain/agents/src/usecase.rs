@@ -8,13 +8,13 @@ use muster_kernel::{
 };
 
 use crate::ports::{
-    AgentChange, AgentFilter, AgentRepository, ConnectionLog, CopyVerdicts, Presence, RefreshError,
-    StatusCounts,
+    AgentChange, AgentFilter, AgentPage, AgentRepository, ConnectionLog, CopyVerdicts, Presence,
+    RefreshError, StatusCounts,
 };
 use crate::registration::{InvalidRegistration, hostname};
 use crate::{
-    Agent, AgentStatus, Connection, ConnectionRecord, CopyDecision, CopyVerdict, MachineCopy,
-    Metrics, NewIdentity,
+    Agent, AgentOrder, AgentStatus, Connection, ConnectionRecord, CopyDecision, CopyVerdict,
+    MachineCopy, Metrics, NewIdentity,
 };
 
 /// Why something could not be done with an agent.
@@ -26,6 +26,12 @@ pub enum AgentsError {
     /// No such copy of the machine waits or was rejected.
     #[error("there is no such clone of this agent (any more); GET /agents/{{id}} lists them")]
     NoSuchCopy,
+    /// A page was asked for by the cursor of another order.
+    #[error(
+        "cursor: it belongs to a list in another order; begin at the first page when you sort by \
+         something else"
+    )]
+    OtherOrder,
     /// The asker may not.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -161,22 +167,35 @@ impl Agents {
         Ok(NewIdentity { agent_id: id, agent_token })
     }
 
-    /// A page of agents. A status in `filter` means: at this moment.
+    /// A page of agents in this order, and how many pass the filter (its status aside), by status.
     ///
     /// # Errors
-    /// [`AgentsError::Storage`].
+    /// [`AgentsError::OtherOrder`] when the page's cursor is of another order.
     pub async fn list(
         &self,
         permit: &Permit<act::ReadAgents>,
         filter: &AgentFilter,
-        status: Option<AgentStatus>,
+        order: AgentOrder,
         page: &PageRequest,
     ) -> Result<(Page<AgentView>, StatusCounts), AgentsError> {
+        if page.cursor.as_ref().is_some_and(|cursor| order.check(cursor).is_err()) {
+            return Err(AgentsError::OtherOrder);
+        }
         let (now, scope) = (self.ports.clock.now(), permit.scope());
-        let filter = AgentFilter { status: status.map(|status| (status, now)), ..filter.clone() };
-        let counts = self.ports.repository.count(scope, &filter, now).await?;
-        let page = self.ports.repository.list(scope, &filter, page).await?;
+        let AgentPage { page, counts } =
+            self.ports.repository.list(scope, filter, order, page, now).await?;
         Ok((page.map(|agent| self.view(agent)), counts))
+    }
+
+    /// The tags that agents have, in order, and how many have each.
+    ///
+    /// # Errors
+    /// [`AgentsError::Storage`].
+    pub async fn tags(
+        &self,
+        permit: &Permit<act::ReadAgents>,
+    ) -> Result<Vec<(String, u64)>, AgentsError> {
+        Ok(self.ports.repository.tags(permit.scope()).await?)
     }
 
     /// How many agents there are, and how many connections.

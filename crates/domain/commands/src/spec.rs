@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::safety::{self, Assessment, SafetyLevel};
 
+use muster_agents::InvalidTarget;
 use muster_kernel::{CommandId, Sealed, VersionId};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,12 @@ pub struct InvalidSpec {
     pub field: &'static str,
     /// What is expected there.
     pub rule: String,
+}
+
+impl From<InvalidTarget> for InvalidSpec {
+    fn from(InvalidTarget { field, rule }: InvalidTarget) -> Self {
+        Self { field, rule: rule.to_owned() }
+    }
 }
 
 /// What is to run, as it came in.

@@ -50,6 +50,7 @@ impl Audited for EnrollmentToken {
             "expires_at": self.expires_at,
             "max_uses": self.max_uses,
             "tags": self.tags,
+            "group_ids": self.group_ids,
             "revoked_at": self.revoked_at,
         })
     }

@@ -1,6 +1,8 @@
 //! A token that lets machines enrol.
 
-use muster_kernel::{CustomerId, EnrollmentTokenId, Tags, Timestamp, TokenHash, UserId};
+use std::collections::BTreeSet;
+
+use muster_kernel::{CustomerId, EnrollmentTokenId, GroupId, Tags, Timestamp, TokenHash, UserId};
 
 use crate::Name;
 
@@ -64,6 +66,8 @@ pub struct EnrollmentToken {
     pub uses: u32,
     /// What these machines are tagged with.
     pub tags: Tags,
+    /// Groups that every machine is put into that it lets in.
+    pub group_ids: BTreeSet<GroupId>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }

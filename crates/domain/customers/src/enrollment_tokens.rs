@@ -1,10 +1,11 @@
 //! What people do with enrollment tokens.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_kernel::{
-    Clock, CustomerId, EnrollmentTokenId, Entropy, Page, PageRequest, Permit, Secret, Tags,
-    Timestamp, TokenKind, act,
+    Clock, CustomerId, EnrollmentTokenId, Entropy, GroupId, Page, PageRequest, Permit, Secret,
+    Tags, Timestamp, TokenKind, act,
 };
 
 use crate::ports::{CustomerRepository, EnrollmentTokenRepository, Once, Stored, TokenDeriver};
@@ -19,6 +20,7 @@ pub struct NewToken {
     pub expires_at: Option<Timestamp>,
     pub max_uses: Option<u32>,
     pub tags: Tags,
+    pub group_ids: BTreeSet<GroupId>,
 }
 
 /// A new enrollment token with its secret.
@@ -94,6 +96,7 @@ impl EnrollmentTokens {
             max_uses: wish.max_uses,
             uses: 0,
             tags: wish.tags,
+            group_ids: wish.group_ids,
             revoked_at: None,
         };
         match self.tokens.create(token.clone(), once, permit.author()).await? {

@@ -46,6 +46,7 @@ pub fn token(seed: u64) -> EnrollmentToken {
         max_uses: Some(1),
         uses: 0,
         tags: Tags::parse(["workshop".to_owned()]).expect("it keeps the rules"),
+        group_ids: [].into(),
         revoked_at: None,
     }
 }

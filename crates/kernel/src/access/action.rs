@@ -101,6 +101,12 @@ actions! {
     ResolveClones: OPERATOR, [], false;
     /// Remove agents for ever.
     DeleteAgents: OPERATOR, [AgentsWrite], false;
+    /// Remove many agents at once.
+    DeleteManyAgents: ADMIN, [], true;
+    /// See groups of agents.
+    ReadGroups: VIEWER, [AgentsRead, AgentsWrite], false;
+    /// Create, change and remove groups of agents, and say who is in them.
+    ManageGroups: OPERATOR, [], false;
     /// Let machines in.
     EnrolAgents: None, [AgentsWrite, AgentsEnrol], false;
     /// See commands and their output.

@@ -27,7 +27,7 @@ impl Planning {
     ) -> Self {
         let Base { database, clock, entropy, .. } = base;
         let repository = Arc::new(SeaSchedules::new(database.clone()));
-        let zones = Arc::new(ToldZones::new(work.agents.clone()));
+        let zones = Arc::new(ToldZones::new(work.targets.clone()));
         Self {
             schedules: Schedules::new(
                 repository.clone(),

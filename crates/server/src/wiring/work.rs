@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use muster_agent_socket::Connections;
-use muster_agents::{Heartbeats, Presence};
+use muster_agents::{Heartbeats, Presence, Targets};
 use muster_commands::approvals::{ApprovalRepository, Approvals, ApprovalsPorts, Desk};
 use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scripts};
 use muster_commands::local::{LocalExecution, LocalPorts, LocalShell};
@@ -15,7 +15,9 @@ use muster_commands::{
 use muster_kernel::Clock;
 use muster_kernel::events::EventBus;
 use muster_local_shell::Shells;
-use muster_sea_orm::{SeaAgents, SeaApprovals, SeaCommands, SeaCustomers, SeaLibrary, SeaRuns};
+use muster_sea_orm::{
+    SeaAgents, SeaApprovals, SeaCommands, SeaCustomers, SeaGroups, SeaLibrary, SeaRuns,
+};
 
 use super::Base;
 use super::sharing::{Reach, Sharing};
@@ -26,6 +28,8 @@ pub(super) struct Work {
     pub(super) scripts: Arc<Scripts>,
     pub(super) saved_commands: Arc<SavedCommands>,
     pub(super) agents: Arc<SeaAgents>,
+    pub(super) groups: Arc<SeaGroups>,
+    pub(super) targets: Targets,
     pub(super) customers: Arc<SeaCustomers>,
     pub(super) commands: Commands,
     pub(super) runs: Runs,
@@ -84,10 +88,13 @@ impl Work {
         let saved_commands = Arc::new(library(&shelf, base));
         let workshop =
             Workshop::new(scripts.clone(), saved_commands.clone(), vault.clone(), limits);
+        let groups = Arc::new(SeaGroups::new(database.clone()));
+        let targets = Targets::new(agents.clone(), groups.clone(), clock.clone());
         let runs = Runs::new(
             RunsPorts {
                 repository: Arc::new(SeaRuns::new(database.clone())),
                 agents: agents.clone(),
+                targets: targets.clone(),
                 courier,
                 desk,
                 bus: bus.clone(),
@@ -104,6 +111,8 @@ impl Work {
             scripts,
             saved_commands,
             agents,
+            groups,
+            targets,
             customers,
             commands,
             runs,

@@ -1,83 +1,20 @@
 //! The machines.
 
+use std::collections::BTreeSet;
+
 use actix_web::{HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
-use muster_agents::{
-    AgentChange, AgentFilter, AgentStatus, AgentView, AgentsError, OsType, RefreshError,
-};
-use muster_kernel::{AgentId, CustomerId, InvalidTags, Permit, ProblemCode, Tags, act};
+use muster_agents::groups::GroupsError;
+use muster_agents::{AgentChange, AgentFilter, AgentStatus, AgentView, AgentsError, RefreshError};
+use muster_kernel::{AgentId, CustomerId, GroupId, InvalidTags, Permit, ProblemCode, Tags, act};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::agent_query::{AgentQuery, SortQuery};
 use super::connections::{CloneAnswer, ConnectionAnswer, ConnectionEntry};
 use crate::extract::{Id, Json, ListAnswer, May, PageQuery, Query};
 use crate::{AppState, Problem};
-
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum StatusParameter {
-    Online,
-    Offline,
-}
-
-impl From<StatusParameter> for AgentStatus {
-    fn from(status: StatusParameter) -> Self {
-        match status {
-            StatusParameter::Online => Self::Online,
-            StatusParameter::Offline => Self::Offline,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum OsTypeParameter {
-    Linux,
-    Windows,
-    Macos,
-    Other,
-}
-
-impl From<OsTypeParameter> for OsType {
-    fn from(os_type: OsTypeParameter) -> Self {
-        match os_type {
-            OsTypeParameter::Linux => Self::Linux,
-            OsTypeParameter::Windows => Self::Windows,
-            OsTypeParameter::Macos => Self::Macos,
-            OsTypeParameter::Other => Self::Other,
-        }
-    }
-}
-
-impl From<OsType> for OsTypeParameter {
-    fn from(os_type: OsType) -> Self {
-        match os_type {
-            OsType::Linux => Self::Linux,
-            OsType::Windows => Self::Windows,
-            OsType::Macos => Self::Macos,
-            OsType::Other => Self::Other,
-        }
-    }
-}
-
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct AgentQuery {
-    /// Only those that can, or can't, be reached.
-    #[param(inline)]
-    status: Option<StatusParameter>,
-    #[param(inline)]
-    os_type: Option<OsTypeParameter>,
-    #[serde(alias = "customer_uuid")]
-    customer_id: Option<Uuid>,
-    /// Only those with this tag.
-    tag: Option<String>,
-    /// Only those with this version of the agent program.
-    version: Option<String>,
-    /// Only those whose host name, address, operating system or notes contain this.
-    q: Option<String>,
-}
 
 /// A managed machine.
 #[derive(Debug, Serialize, ToSchema)]
@@ -95,6 +32,8 @@ pub(crate) struct AgentAnswer {
     capabilities: Vec<String>,
     tags: Vec<String>,
     notes: Option<String>,
+    /// The groups that it was put into; those with a filter are not among them.
+    group_ids: Vec<Uuid>,
     machine_id: Option<String>,
     last_seen: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
@@ -125,6 +64,7 @@ impl From<AgentView> for AgentAnswer {
             capabilities: agent.capabilities,
             tags: agent.tags.iter().map(ToOwned::to_owned).collect(),
             notes: agent.notes,
+            group_ids: agent.groups.into_iter().map(GroupId::as_uuid).collect(),
             machine_id: agent.machine_id,
             last_seen: agent.last_seen,
             created_at: agent.created_at,
@@ -184,9 +124,18 @@ impl From<AgentsError> for Problem {
             AgentsError::Refresh(RefreshError::TimedOut) => {
                 Self::new(ProblemCode::AgentTimeout, text)
             }
+            AgentsError::OtherOrder => Self::new(ProblemCode::Malformed, text),
             AgentsError::Denied(denied) => denied.into(),
             AgentsError::Storage(error) => error.into(),
         }
+    }
+}
+
+/// A group that is no part of the path and not there.
+fn no_group(error: GroupsError) -> Problem {
+    match error {
+        GroupsError::Unknown(_) => Problem::new(ProblemCode::NotFound, error.to_string()),
+        error => error.into(),
     }
 }
 
@@ -195,18 +144,20 @@ pub(super) async fn page(
     permit: &Permit<act::ReadAgents>,
     query: AgentQuery,
     status: Option<AgentStatus>,
+    sort: SortQuery,
     page: PageQuery,
 ) -> Result<web::Json<AgentList>, Problem> {
-    let filter = AgentFilter {
-        status: None,
-        os_type: query.os_type.map(Into::into),
-        customer_id: query.customer_id.map(CustomerId::from_uuid),
-        tag: query.tag,
-        version: query.version,
-        q: query.q,
+    let group = match query.group_id.map(GroupId::from_uuid) {
+        None => None,
+        Some(id) => Some(state.groups.membership(permit, id).await.map_err(no_group)?),
     };
-    let status = status.or_else(|| query.status.map(Into::into));
-    let (page, counts) = state.agents.list(permit, &filter, status, &page.try_into()?).await?;
+    let customer_id = query.customer_id.map(CustomerId::from_uuid);
+    let criteria = query.criteria(status).map_err(|error| {
+        let (field, rule) = (error.field, error.rule);
+        Problem::new(ProblemCode::Malformed, format!("{field}: {rule}"))
+    })?;
+    let (filter, order) = (AgentFilter { customer_id, criteria, group }, sort.order()?);
+    let (page, counts) = state.agents.list(permit, &filter, order, &page.try_into()?).await?;
     Ok(web::Json(AgentList {
         page: ListAnswer::of(page, AgentAnswer::from),
         online: counts.online,
@@ -214,46 +165,70 @@ pub(super) async fn page(
     }))
 }
 
-/// The agents, in the order in which they enrolled.
+/// The agents, in the order in which they enrolled unless another is asked for.
 #[utoipa::path(
     get, path = "/agents", tag = "agents", operation_id = "list_agents",
-    params(AgentQuery, PageQuery), responses((status = 200, body = AgentList)),
+    params(AgentQuery, SortQuery, PageQuery), responses((status = 200, body = AgentList)),
 )]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     permit: May<act::ReadAgents>,
     query: Query<AgentQuery>,
+    sort: Query<SortQuery>,
     list: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    page(&state, &permit, query.0, None, list.0).await
+    page(&state, &permit, query.0, None, sort.0, list.0).await
+}
+
+/// A tag, and how many machines have it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TagAnswer {
+    tag: String,
+    agents: u64,
+}
+
+/// The tags that machines have, in the order of their letters.
+#[utoipa::path(
+    get, path = "/agents/tags", tag = "agents", operation_id = "list_agent_tags",
+    responses((status = 200, body = ListAnswer<TagAnswer>)),
+)]
+pub(crate) async fn tags(
+    state: web::Data<AppState>,
+    permit: May<act::ReadAgents>,
+) -> Result<impl Responder, Problem> {
+    let tags = state.agents.tags(&permit).await?;
+    let tags = tags.into_iter().map(|(tag, agents)| TagAnswer { tag, agents });
+    Ok(web::Json(ListAnswer::whole(tags.collect())))
 }
 
 /// The agents that can be reached.
 #[utoipa::path(
     get, path = "/agents/online", tag = "agents", operation_id = "list_online_agents",
-    params(AgentQuery, PageQuery), responses((status = 200, body = AgentList)),
+    params(AgentQuery, SortQuery, PageQuery), responses((status = 200, body = AgentList)),
 )]
 pub(crate) async fn online(
     state: web::Data<AppState>,
     permit: May<act::ReadAgents>,
     query: Query<AgentQuery>,
+    sort: Query<SortQuery>,
     list: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    page(&state, &permit, query.0, Some(AgentStatus::Online), list.0).await
+    page(&state, &permit, query.0, Some(AgentStatus::Online), sort.0, list.0).await
 }
 
 /// The agents that can't be reached.
 #[utoipa::path(
     get, path = "/agents/offline", tag = "agents", operation_id = "list_offline_agents",
-    params(AgentQuery, PageQuery), responses((status = 200, body = AgentList)),
+    params(AgentQuery, SortQuery, PageQuery), responses((status = 200, body = AgentList)),
 )]
 pub(crate) async fn offline(
     state: web::Data<AppState>,
     permit: May<act::ReadAgents>,
     query: Query<AgentQuery>,
+    sort: Query<SortQuery>,
     list: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    page(&state, &permit, query.0, Some(AgentStatus::Offline), list.0).await
+    page(&state, &permit, query.0, Some(AgentStatus::Offline), sort.0, list.0).await
 }
 
 /// Whether an agent can be reached.
@@ -301,11 +276,34 @@ pub(crate) struct AgentUpdate {
     hostname: Option<String>,
     /// All of its tags from now on.
     tags: Option<Vec<String>>,
+    /// All groups without a filter that it is in from now on.
+    group_ids: Option<Vec<Uuid>>,
     /// Gives the agent to another customer.
     #[serde(alias = "customer_uuid")]
     customer_id: Option<Uuid>,
     /// An empty text removes the notes.
     notes: Option<String>,
+}
+
+/// The groups that an agent is to be in, if whoever asks may put it into those that are new to it
+/// and take it out of those that are not among them.
+async fn joinable(
+    state: &AppState,
+    permit: &Permit<act::ManageAgents>,
+    reading: &Permit<act::ReadAgents>,
+    id: AgentId,
+    customer_id: Option<CustomerId>,
+    groups: Vec<Uuid>,
+) -> Result<BTreeSet<GroupId>, Problem> {
+    let agent = state.agents.get(reading, id).await?.agent;
+    let groups: BTreeSet<_> = groups.into_iter().map(GroupId::from_uuid).collect();
+    let owner = customer_id.unwrap_or(agent.customer_id);
+    let other = &groups ^ &agent.groups;
+    let (new, left): (BTreeSet<_>, BTreeSet<_>) =
+        other.into_iter().partition(|group| groups.contains(group));
+    state.groups.check_joinable(permit, Some(owner), &new).await?;
+    state.groups.check_joinable(permit, None, &left).await?;
+    Ok(groups)
 }
 
 /// Change an agent; what is left out stays.
@@ -317,22 +315,28 @@ pub(crate) struct AgentUpdate {
 pub(crate) async fn update(
     state: web::Data<AppState>,
     permit: May<act::ManageAgents>,
+    reading: May<act::ReadAgents>,
     id: Id<AgentId>,
     body: Json<AgentUpdate>,
 ) -> Result<impl Responder, Problem> {
-    let body = body.value().await?;
+    let (id, body) = (id.get()?, body.value().await?);
     let customer_id = body.customer_id.map(CustomerId::from_uuid);
     if let Some(customer_id) = customer_id {
         // The new owner has to exist, too.
         state.customers.require(&permit, customer_id).await?;
     }
+    let groups = match body.group_ids {
+        None => None,
+        Some(ids) => Some(joinable(&state, &permit, &reading, id, customer_id, ids).await?),
+    };
     let change = AgentChange {
         hostname: body.hostname,
         tags: body.tags.map(Tags::parse).transpose()?,
         customer_id,
         notes: body.notes,
+        groups,
     };
-    Ok(web::Json(AgentAnswer::from(state.agents.update(&permit, id.get()?, change).await?)))
+    Ok(web::Json(AgentAnswer::from(state.agents.update(&permit, id, change).await?)))
 }
 
 /// Delete an agent: its token opens nothing any more, and what it had not begun is cancelled. Its

@@ -4,7 +4,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
 use muster_customers::{EnrollmentToken, Name, NewToken, Once};
-use muster_kernel::{CustomerId, EnrollmentTokenId, Tags, Timestamp, act};
+use muster_kernel::{CustomerId, EnrollmentTokenId, GroupId, Tags, Timestamp, act};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -28,6 +28,9 @@ pub(crate) struct TokenRequest {
     /// Tags that every machine gets that it lets in.
     #[serde(default, deserialize_with = "crate::extract::null_as_default")]
     tags: Vec<String>,
+    /// Groups without a filter that every machine is put into that it lets in.
+    #[serde(default, deserialize_with = "crate::extract::null_as_default")]
+    group_ids: Vec<Uuid>,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is the default of an optional field")]
@@ -52,6 +55,8 @@ pub(crate) struct TokenAnswer {
     uses: u32,
     /// Tags that every machine gets that it lets in.
     tags: Vec<String>,
+    /// Groups that every machine is put into that it lets in.
+    group_ids: Vec<Uuid>,
     /// The secret itself, shown when it is created and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
@@ -70,6 +75,7 @@ impl TokenAnswer {
             max_uses: token.max_uses,
             uses: token.uses,
             tags: token.tags.iter().map(ToOwned::to_owned).collect(),
+            group_ids: token.group_ids.iter().map(|id| id.as_uuid()).collect(),
             token: None,
         }
     }
@@ -110,12 +116,17 @@ pub(crate) async fn create(
         let scope = format!("{user_id}/enrollment-tokens");
         Once { scope, key, fingerprint }
     });
+    let customer_id = CustomerId::from_uuid(value.customer_id);
+    state.customers.require(&permit, customer_id).await?;
+    let group_ids = value.group_ids.into_iter().map(GroupId::from_uuid).collect();
+    state.groups.check_joinable(&permit, Some(customer_id), &group_ids).await?;
     let wish = NewToken {
-        customer_id: CustomerId::from_uuid(value.customer_id),
+        customer_id,
         name: Name::parse(&value.name)?,
         expires_at: value.expires_at,
         max_uses: value.max_uses,
         tags: Tags::parse(value.tags)?,
+        group_ids,
     };
     let minted = state.enrollment_tokens.create(&permit, wish, once).await?;
     let location = format!("/api/v1/enrollment-tokens/{}", minted.token.id);

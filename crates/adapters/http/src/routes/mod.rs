@@ -2,18 +2,21 @@
 
 mod account;
 mod agent_metrics;
+mod agent_query;
 mod agents;
 mod alerts;
 mod api_keys;
 mod approvals;
 mod audit;
 mod auth;
+mod bulk;
 mod commands;
 mod connections;
 mod customers;
 mod described;
 mod enrollment_tokens;
 mod events;
+mod groups;
 mod library;
 mod oidc;
 mod own_customer;
@@ -115,6 +118,9 @@ routes! {
     "/agents/connected" { get => agents::online }
     "/agents/offline" { get => agents::offline }
     "/agents/status/{id}" { get => agents::status }
+    "/agents/tags" { get => agents::tags }
+    "/agents/bulk" { post => bulk::edit }
+    "/agents/bulk/delete" { post => bulk::delete }
     "/agents" { get => agents::list }
     "/agents/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
     "/agents/{id}/metrics" { get => agent_metrics::read }
@@ -126,6 +132,12 @@ routes! {
     "/agents/{id}/tasks" { get => commands::read::of_agent }
     "/agents/{id}/tasks/{command_id}" { get => commands::read::one_of_agent }
     "/agents/{id}/commands/{command_id}" { get => commands::read::one_of_agent }
+    "/groups" { get => groups::list, post => groups::create }
+    "/groups/{id}" { get => groups::read, put => groups::update, delete => groups::delete }
+    "/groups/{id}/agents" {
+        get => groups::members, post => groups::add_members, put => groups::replace_members,
+        delete => groups::remove_members,
+    }
     "/devices" { get => agents::list }
     "/devices/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
     "/devices/{id}/actions" { get => commands::read::of_agent, post => commands::give::action }
@@ -243,6 +255,7 @@ const ALIASES: &[(&str, &str)] = &[
         (name = "API keys", description = "What customers' programs sign in with"),
         (name = "enrollment tokens", description = "What lets machines in"),
         (name = "agents", description = "The machines"),
+        (name = "groups", description = "Machines under a name, put together or found by a filter"),
         (name = "commands", description = "What runs on them"),
         (name = "runs", description = "One order to many machines"),
         (name = "approvals", description = "Dangerous requests that wait for a second person"),
@@ -271,8 +284,11 @@ const ALIASES: &[(&str, &str)] = &[
         register::register,
         reports::alive, reports::heartbeat, reports::own_heartbeat, reports::result,
         agents::list, agents::online, agents::offline, agents::status, agents::read,
-        agents::update, agents::delete, agents::refresh, agent_metrics::read,
+        agents::update, agents::delete, agents::refresh, agents::tags, agent_metrics::read,
         connections::list, connections::resolve,
+        bulk::edit, bulk::delete,
+        groups::list, groups::create, groups::read, groups::update, groups::delete,
+        groups::members, groups::add_members, groups::replace_members, groups::remove_members,
         commands::give::run, commands::give::queue, commands::give::action,
         commands::read::of_agent, commands::read::one_of_agent, commands::read::list,
         commands::read::read, commands::output::output, commands::cancel::cancel,

@@ -4,7 +4,8 @@ use actix_web::{Responder, web};
 use muster_customers::CustomersError;
 use muster_kernel::{Principal, act};
 
-use super::agents::{AgentList, AgentQuery};
+use super::agent_query::{AgentQuery, SortQuery};
+use super::agents::AgentList;
 use super::customers::CustomerAnswer;
 use super::library::LibraryQuery;
 use super::scripts::{ScriptAnswer, ScriptQuery};
@@ -29,15 +30,16 @@ pub(crate) async fn profile(
 /// The agents of the customer that the key is of.
 #[utoipa::path(
     get, path = "/customer/agents", tag = "customers", operation_id = "own_agents",
-    params(AgentQuery, PageQuery), responses((status = 200, body = AgentList)),
+    params(AgentQuery, SortQuery, PageQuery), responses((status = 200, body = AgentList)),
 )]
 pub(crate) async fn agents(
     state: web::Data<AppState>,
     permit: May<act::ReadAgents>,
     query: Query<AgentQuery>,
+    sort: Query<SortQuery>,
     list: Query<PageQuery>,
 ) -> Result<impl Responder, Problem> {
-    super::agents::page(&state, &permit, query.0, None, list.0).await
+    super::agents::page(&state, &permit, query.0, None, sort.0, list.0).await
 }
 
 /// The scripts that the key may run: its own customer's, and those that are shared with all.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::agents::OsTypeParameter;
+use super::agent_query::OsTypeParameter;
 use super::commands::Shell;
 use super::library::{
     self, AboutAnswer, ChangeParts, LibraryQuery, MAX_BODY, ParameterBody, VersionAnswer,

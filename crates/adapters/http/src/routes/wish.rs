@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_commands::runs::{ParameterValue, Parameters, Strategy, Target, Wording, Work};
-use muster_kernel::{AgentId, CustomerId, SavedCommandId, ScriptId, Tags};
+use muster_kernel::{AgentId, CustomerId, GroupId, SavedCommandId, ScriptId, Tags};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::agents::OsTypeParameter;
+use super::agent_query::OsTypeParameter;
 use super::commands::Shell;
 use crate::Problem;
 use crate::extract::null_as_default;
@@ -26,6 +26,9 @@ pub(crate) struct TargetBody {
     /// Those with all of these tags.
     #[serde(deserialize_with = "null_as_default")]
     tags: Vec<String>,
+    /// Members of at least one of these groups, at the moment when it begins.
+    #[serde(deserialize_with = "null_as_default")]
+    group_ids: Vec<Uuid>,
     /// Those of this customer.
     #[serde(alias = "customer_uuid")]
     customer_id: Option<Uuid>,
@@ -46,6 +49,7 @@ impl TryFrom<TargetBody> for Target {
         Ok(Self {
             agent_ids: body.agent_ids.into_iter().map(AgentId::from_uuid).collect(),
             tags: tags.iter().map(ToOwned::to_owned).collect(),
+            group_ids: body.group_ids.into_iter().map(GroupId::from_uuid).collect(),
             customer_id: body.customer_id.map(CustomerId::from_uuid),
             os_type: body.os_type.map(Into::into),
             all: body.all,
@@ -58,6 +62,7 @@ impl From<Target> for TargetBody {
         Self {
             agent_ids: target.agent_ids.into_iter().map(AgentId::as_uuid).collect(),
             tags: target.tags.into_iter().collect(),
+            group_ids: target.group_ids.into_iter().map(GroupId::as_uuid).collect(),
             customer_id: target.customer_id.map(CustomerId::as_uuid),
             os_type: target.os_type.map(Into::into),
             all: target.all,
@@ -305,7 +310,10 @@ mod tests {
 
     #[test]
     fn a_target_reads_back_as_it_was_said() {
-        let said = json!({ "tags": ["b", "a"], "os_type": "macos", "customer_uuid": Uuid::nil() });
+        let said = json!({
+            "tags": ["b", "a"], "os_type": "macos", "customer_uuid": Uuid::nil(),
+            "group_ids": [Uuid::nil()],
+        });
         let target = Target::try_from(serde_json::from_value::<TargetBody>(said).unwrap()).unwrap();
         assert_eq!(target.os_type, Some(OsType::Macos));
         assert_eq!(Target::try_from(TargetBody::from(target.clone())).unwrap(), target);

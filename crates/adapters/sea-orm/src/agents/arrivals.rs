@@ -10,8 +10,8 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Query;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::entity::{Column, Entity};
-use super::{IDS_AT_ONCE, connections};
+use super::entity::{Column, Entity, Model};
+use super::{IDS_AT_ONCE, connections, parts};
 use crate::DatabaseError;
 use crate::columns::{json, micros};
 
@@ -71,17 +71,42 @@ pub(super) fn describe(
 ) -> BoxFuture<'_, Result<Vec<()>, DatabaseError>> {
     async move {
         let answers = vec![(); descriptions.len()];
-        for (id, info, now) in descriptions {
-            Entity::update_many()
-                .col_expr(Column::Os, Expr::value(info.os.clone()))
-                .col_expr(Column::SystemInfo, Expr::value(json(&info)))
-                .col_expr(Column::TimeZone, Expr::value(info.time_zone.clone()))
-                .col_expr(Column::UpdatedAt, Expr::value(micros(now)))
-                .filter(Column::Id.eq(id.as_uuid()))
-                .exec(transaction)
-                .await?;
+        for some in descriptions.chunks(IDS_AT_ONCE) {
+            let ids: Vec<Uuid> = some.iter().map(|(id, ..)| id.as_uuid()).collect();
+            let there = Entity::find().filter(Column::DeletedAt.is_null());
+            let rows = there.filter(Column::Id.is_in(ids)).all(transaction).await?;
+            let mut known: HashMap<Uuid, Model> =
+                rows.into_iter().map(|row| (row.id, row)).collect();
+            for (id, info, now) in some {
+                if let Some(row) = known.get_mut(&id.as_uuid()) {
+                    describe_one(transaction, row, info, *now).await?;
+                }
+            }
         }
         Ok(answers)
     }
     .boxed()
+}
+
+async fn describe_one(
+    transaction: &DatabaseTransaction,
+    row: &mut Model,
+    info: &SystemInfo,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    Entity::update_many()
+        .col_expr(Column::Os, Expr::value(info.os.clone()))
+        .col_expr(Column::SystemInfo, Expr::value(json(info)))
+        .col_expr(Column::TimeZone, Expr::value(info.time_zone.clone()))
+        .col_expr(Column::UpdatedAt, Expr::value(micros(now)))
+        .filter(Column::Id.eq(row.id))
+        .exec(transaction)
+        .await?;
+    // Most say what they said before: then what is searched stays as well.
+    if row.os.as_deref() != Some(&*info.os) {
+        row.os = Some(info.os.clone());
+        let text = parts::text_of(&row.hostname, [&row.ip_address, &row.os, &row.notes]);
+        parts::write_text(transaction, row.id, text).await?;
+    }
+    Ok(())
 }

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use muster_agents::{Agent, CopyDecision, CopyVerdict, CopyVerdicts, Incarnation, MachineCopy};
+use muster_agents::{CopyDecision, CopyVerdict, CopyVerdicts, Incarnation, MachineCopy};
 use muster_kernel::{AgentId, Audited, ConnectionId, Deed, StorageError, TokenHash};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder};
 
-use super::{SeaAgents, entity as agents, reading};
+use super::{SeaAgents, entity as agents, parts, reading};
 use crate::DatabaseError;
 use crate::audit::Trail;
 use crate::columns::{micros, timestamp};
@@ -157,7 +157,7 @@ async fn decide(
 ) -> Result<(), DatabaseError> {
     let row = agents::Entity::find().filter(there(verdict.agent_id.as_uuid()));
     let Some(row) = row.one(transaction).await? else { return Ok(()) };
-    let (original, now) = (Agent::try_from(row)?, verdict.now);
+    let (original, now) = (parts::complete_one(transaction, row).await?, verdict.now);
     let kept = OnConflict::columns([Column::AgentId, Column::BootId, Column::InstanceId])
         .update_columns([Column::Decision, Column::DecidedAt, Column::NewAgentId])
         .to_owned();
@@ -182,6 +182,7 @@ async fn decide(
     let separate = original.separated(copy, verdict.new_id, now);
     let row = agents::Model::of(&separate, None).into_active_model().reset_all();
     agents::Entity::insert(row).exec_without_returning(transaction).await?;
+    parts::write(transaction, None, &separate).await?;
     let deed = Deed::created("agent.separate", &separate);
     trail.enter(transaction, &verdict.author, now, deed).await
 }

@@ -1,16 +1,19 @@
 //! Enrolment: an enrollment token is redeemed and an agent written, both or neither.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_agents::{Admission, Agent, Enrol, EnrolCandidate, EnrolError, Registration};
 use muster_customers::RedeemError;
-use muster_kernel::{Actor, AgentId, CustomerId, Deed, StorageError, Tags};
+use muster_kernel::{Actor, AgentId, CustomerId, Deed, GroupId, StorageError, Tags};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{DatabaseTransaction, IntoActiveModel};
 
 use super::SeaAgents;
 use super::entity::{Column, Entity, Model};
+use super::parts::{complete_one, write};
 use crate::audit::Trail;
 use crate::{DatabaseError, customers};
 
@@ -71,42 +74,51 @@ async fn enrol(
     if let Some(row) = asked_again {
         return Ok(AgentId::from_uuid(row.id));
     }
-    let (customer_id, tags) = admit(transaction, admission, &mut candidate).await?;
+    let (customer_id, tags, groups) = admit(transaction, admission, &mut candidate).await?;
     let known = known(transaction, customer_id, &candidate.registration).await?;
     let registration =
         Registration { tags: candidate.registration.tags.with(tags), ..candidate.registration };
     let agent = registration.into_agent(candidate.id, customer_id, candidate.now);
+    let agent = Agent { groups, ..agent };
     let token = Some(candidate.agent_token);
     let row = |agent| Model::of(agent, token).into_active_model().reset_all();
-    let (agent, action) = match known {
-        Some(known) => (agent.succeeding(Agent::try_from(known)?), "agent.enrol_again"),
-        None => (agent, "agent.enrol"),
+    let known = match known {
+        Some(known) => Some(complete_one(transaction, known).await?),
+        None => None,
     };
-    if action == "agent.enrol" {
-        Entity::insert(row(&agent)).exec_without_returning(transaction).await?;
-    } else {
-        Entity::update(row(&agent)).exec(transaction).await?;
-    }
+    let (agent, action) = match known.clone() {
+        Some(known) => {
+            let agent = agent.succeeding(known);
+            Entity::update(row(&agent)).exec(transaction).await?;
+            (agent, "agent.enrol_again")
+        }
+        None => {
+            Entity::insert(row(&agent)).exec_without_returning(transaction).await?;
+            (agent, "agent.enrol")
+        }
+    };
+    let groups = write(transaction, known.as_ref(), &agent).await?;
+    let agent = Agent { groups, ..agent };
     let deed = Deed::created(action, &agent);
     trail.enter(transaction, &candidate.author, candidate.now, deed).await?;
     Ok(agent.id)
 }
 
-/// Whose the machine will be, and the tags that it gets. Who let it in is entered as its author.
+/// Whose the machine will be, and the tags and groups that it gets. Who let it in is entered as its author.
 async fn admit(
     transaction: &DatabaseTransaction,
     admission: Admission,
     candidate: &mut EnrolCandidate,
-) -> Result<(CustomerId, Tags), Refusal> {
+) -> Result<(CustomerId, Tags, BTreeSet<GroupId>), Refusal> {
     match admission {
         Admission::Token(hash) => {
             let token = customers::redeem(transaction, hash, candidate.now).await?;
             let token = token.map_err(Refusal::Redeem)?;
             candidate.author = candidate.author.as_actor(Actor::EnrollmentToken(token.id));
-            Ok((token.customer_id, token.tags))
+            Ok((token.customer_id, token.tags, token.group_ids))
         }
         Admission::Customer(customer) if customers::exists(transaction, customer).await? => {
-            Ok((customer, Tags::default()))
+            Ok((customer, Tags::default(), BTreeSet::new()))
         }
         Admission::Customer(_) => Err(Refusal::Redeem(RedeemError::Invalid)),
     }

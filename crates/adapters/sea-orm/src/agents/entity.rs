@@ -1,7 +1,9 @@
 //! The table `agents`.
 
+use std::collections::BTreeSet;
+
 use muster_agents::{Agent, OsType};
-use muster_kernel::{AgentId, CustomerId, TokenHash};
+use muster_kernel::{AgentId, CustomerId, GroupId, Tags, TokenHash};
 use sea_orm::entity::prelude::*;
 
 use crate::DatabaseError;
@@ -9,7 +11,7 @@ use crate::columns::{from_json, json, maybe_timestamp, micros, timestamp};
 
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "agents")]
-pub struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     pub customer_id: Uuid,
@@ -17,22 +19,25 @@ pub struct Model {
     pub ip_address: Option<String>,
     pub os_type: String,
     pub os: Option<String>,
-    pub version: Option<String>,
+    /// Empty where it told none.
+    pub version: String,
     pub capabilities: String,
-    pub tags: String,
     pub notes: Option<String>,
     pub machine_id: Option<String>,
     pub system_info: Option<String>,
     pub token_hash: Option<Vec<u8>>,
-    pub last_seen: Option<i64>,
+    /// 0 where it never was.
+    pub last_seen: i64,
     pub created_at: i64,
     pub updated_at: i64,
     pub deleted_at: Option<i64>,
     pub time_zone: Option<String>,
+    /// The host name in lower case, by which lists are sorted.
+    pub canonical_hostname: String,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
@@ -46,44 +51,47 @@ impl Model {
             ip_address: agent.ip_address.clone(),
             os_type: agent.os_type.as_str().to_owned(),
             os: agent.os.clone(),
-            version: agent.version.clone(),
+            version: agent.version.clone().unwrap_or_default(),
             capabilities: json(&agent.capabilities),
-            tags: json(&agent.tags),
             notes: agent.notes.clone(),
             machine_id: agent.machine_id.clone(),
             system_info: agent.system_info.as_ref().map(json),
             token_hash: token.map(|token| token.as_bytes().to_vec()),
-            last_seen: agent.last_seen.map(micros),
+            last_seen: agent.last_seen.map_or(0, micros),
             created_at: micros(agent.created_at),
             updated_at: micros(agent.updated_at),
             deleted_at: None,
             time_zone: agent.system_info.as_ref().and_then(|info| info.time_zone.clone()),
+            canonical_hostname: agent.hostname.to_lowercase(),
         }
     }
-}
 
-impl TryFrom<Model> for Agent {
-    type Error = DatabaseError;
-
-    fn try_from(row: Model) -> Result<Self, DatabaseError> {
-        let bad = DatabaseError::bad_row;
-        Ok(Self {
+    /// The agent of this row, with what it has in other tables.
+    pub(super) fn read(
+        self,
+        tags: Tags,
+        groups: BTreeSet<GroupId>,
+    ) -> Result<Agent, DatabaseError> {
+        let (row, bad) = (self, DatabaseError::bad_row);
+        let last_seen = (row.last_seen != 0).then_some(row.last_seen);
+        Ok(Agent {
             id: AgentId::from_uuid(row.id),
             customer_id: CustomerId::from_uuid(row.customer_id),
             hostname: row.hostname,
             ip_address: row.ip_address,
             os_type: OsType::parse(&row.os_type).ok_or_else(|| bad("agents.os_type"))?,
             os: row.os,
-            version: row.version,
+            version: Some(row.version).filter(|version| !version.is_empty()),
             capabilities: from_json(&row.capabilities, "agents.capabilities")?,
-            tags: from_json(&row.tags, "agents.tags")?,
+            tags,
             notes: row.notes,
+            groups,
             machine_id: row.machine_id,
             system_info: match row.system_info {
                 Some(text) => Some(from_json(&text, "agents.system_info")?),
                 None => None,
             },
-            last_seen: maybe_timestamp(row.last_seen, "agents.last_seen")?,
+            last_seen: maybe_timestamp(last_seen, "agents.last_seen")?,
             created_at: timestamp(row.created_at, "agents.created_at")?,
             updated_at: timestamp(row.updated_at, "agents.updated_at")?,
         })

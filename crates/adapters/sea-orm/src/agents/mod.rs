@@ -1,35 +1,44 @@
 //! The registry of machines.
 
 mod arrivals;
+mod bulk;
 mod connections;
 mod copies;
 mod enrol;
 pub(crate) mod entity;
+mod filter;
+mod lists;
+pub(crate) mod parts;
+#[cfg(test)]
+mod plans;
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use muster_agents::groups::Membership;
 use muster_agents::{
-    Agent, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection, AgentStatus,
-    AgentTokens, ConnectionRecord, ONLINE_FOR, OsType, SelectedAgent, StatusCounts, SystemInfo,
+    Agent, AgentChange, AgentFilter, AgentOrder, AgentPage, AgentProgram, AgentRepository,
+    AgentSelection, AgentTokens, BulkEdit, BulkWriteError, ConnectionRecord, OsType, SelectedAgent,
+    StatusCounts, SystemInfo,
 };
 use muster_kernel::{
-    AgentId, Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError, TenantScope,
-    Timestamp, TokenHash,
+    AgentId, Author, CustomerId, Deed, PageRequest, StorageError, TenantScope, Timestamp, TokenHash,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, SimpleExpr};
-use sea_orm::{Condition, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{Condition, DatabaseTransaction, QueryOrder, QuerySelect, QueryTrait};
 
-use crate::columns::{contains, json, micros, scoped};
+use crate::columns::{micros, scoped};
 use crate::gathered::Gathered;
 use crate::{Database, DatabaseError, customers};
 use arrivals::{Arrival, Description, describe, note};
 use entity::{Column, Entity};
+use filter::{Conditions, Lead, has_tag};
+use lists::RecentCounts;
 
 /// How many ids one statement names at most.
-const IDS_AT_ONCE: usize = 500;
+pub(crate) const IDS_AT_ONCE: usize = 500;
 
 /// The registry of machines, in the table `agents`.
 #[derive(Debug, Clone)]
@@ -37,13 +46,14 @@ pub struct SeaAgents {
     pub(crate) database: Database,
     arrivals: Gathered<Arrival, Option<CustomerId>>,
     descriptions: Gathered<Description, ()>,
+    recent: RecentCounts,
 }
 
 impl SeaAgents {
-    /// In this database.
+    /// In this database. Clones share what was counted lately.
     pub fn new(database: Database) -> Self {
         let (arrivals, descriptions) = (Gathered::new(note), Gathered::new(describe));
-        Self { database, arrivals, descriptions }
+        Self { database, arrivals, descriptions, recent: RecentCounts::default() }
     }
 
     async fn picked(&self, condition: Condition) -> Result<Vec<SelectedAgent>, StorageError> {
@@ -76,58 +86,27 @@ fn in_scope(scope: &TenantScope) -> Condition {
     scoped(Column::CustomerId, scope).add(Column::DeletedAt.is_null())
 }
 
-fn online_since(now: Timestamp) -> i64 {
-    micros(now - ONLINE_FOR)
-}
-
-fn has_tag(tag: &str) -> SimpleExpr {
-    // The tags are a JSON list: with its quotes around it a tag is found whole or not at all.
-    let quoted = json(tag);
-    Expr::col((Entity, Column::Tags)).like(LikeExpr::new(contains(&quoted)).escape('\\'))
-}
-
-/// What is picked, whatever ids are named.
-fn picked(scope: &TenantScope, selection: &AgentSelection) -> Condition {
-    let AgentSelection { ids: _, tags, customer_id, os_type, time_zones } = selection;
-    let showing = |zones: &BTreeSet<String>| {
-        // Those that told none show UTC.
-        let none = zones.contains("UTC").then(|| Column::TimeZone.is_null());
-        Condition::any().add(Column::TimeZone.is_in(zones)).add_option(none)
-    };
-    tags.iter()
-        .fold(in_scope(scope), |condition, tag| condition.add(has_tag(tag)))
-        .add_option(customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
-        .add_option(os_type.map(|os_type| Column::OsType.eq(os_type.as_str())))
-        .add_option(time_zones.as_ref().map(showing))
-}
-
-fn filtered(scope: &TenantScope, filter: &AgentFilter) -> Condition {
-    let any_text = |q: &String| {
-        let pattern = contains(&q.to_lowercase());
-        let like = |column: Column| {
-            Expr::expr(Func::lower(Expr::col((Entity, column))))
-                .like(LikeExpr::new(pattern.clone()).escape('\\'))
+impl Conditions {
+    /// What is picked, whatever ids are named.
+    fn picked(self, scope: &TenantScope, selection: &AgentSelection) -> Condition {
+        let AgentSelection { ids, tags, customer_id, os_type, time_zones, groups } = selection;
+        let lead = if ids.is_some() { Lead::Order } else { Lead::Filter };
+        let showing = |zones: &BTreeSet<String>| {
+            // Those that told none show UTC.
+            let none = zones.contains("UTC").then(|| Column::TimeZone.is_null());
+            Condition::any().add(Column::TimeZone.is_in(zones)).add_option(none)
         };
-        Condition::any()
-            .add(like(Column::Hostname))
-            .add(like(Column::IpAddress))
-            .add(like(Column::Os))
-            .add(like(Column::Notes))
-    };
-    in_scope(scope)
-        .add_option(filter.status.map(|(status, now)| {
-            match status {
-                AgentStatus::Online => Condition::all().add(Column::LastSeen.gt(online_since(now))),
-                AgentStatus::Offline => Condition::any()
-                    .add(Column::LastSeen.lte(online_since(now)))
-                    .add(Column::LastSeen.is_null()),
-            }
-        }))
-        .add_option(filter.os_type.map(|os_type| Column::OsType.eq(os_type.as_str())))
-        .add_option(filter.customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
-        .add_option(filter.tag.as_deref().map(has_tag))
-        .add_option(filter.version.as_ref().map(|version| Column::Version.eq(version.as_str())))
-        .add_option(filter.q.as_ref().map(any_text))
+        let in_any = |groups: &Vec<Membership>| {
+            let none = Condition::any().add(Expr::value(false));
+            groups.iter().fold(none, |any, group| any.add(self.member(group, lead)))
+        };
+        tags.iter()
+            .fold(in_scope(scope), |condition, tag| condition.add(has_tag([tag], lead)))
+            .add_option(customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
+            .add_option(os_type.map(|os_type| Column::OsType.eq(os_type.as_str())))
+            .add_option(time_zones.as_ref().map(showing))
+            .add_option(groups.as_ref().map(in_any))
+    }
 }
 
 #[async_trait]
@@ -138,37 +117,39 @@ impl AgentRepository for SeaAgents {
             .one(self.database.reader())
             .await
             .map_err(reading)?;
-        Ok(row.map(Agent::try_from).transpose()?)
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(parts::complete_one(self.database.reader(), row).await?))
     }
 
     async fn list(
         &self,
         scope: &TenantScope,
         filter: &AgentFilter,
+        order: AgentOrder,
         page: &PageRequest,
-    ) -> Result<Page<Agent>, StorageError> {
-        let reader = self.database.reader();
-        let matching = Entity::find().filter(filtered(scope, filter));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let after = page.cursor.as_ref().map(|cursor| Column::Id.gt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(after))
-            .order_by_asc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let agents =
-            rows.into_iter().map(Agent::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(agents, page, total, |agent| Cursor::after(agent.id.as_uuid())))
+        now: Timestamp,
+    ) -> Result<AgentPage, StorageError> {
+        self.page(scope, filter, order, page, now).await
+    }
+
+    async fn tags(&self, scope: &TenantScope) -> Result<Vec<(String, u64)>, StorageError> {
+        let own = match scope {
+            TenantScope::All => None,
+            TenantScope::Customers(_) => {
+                let own = Entity::find().select_only().column(Column::Id).filter(in_scope(scope));
+                Some(own.into_query())
+            }
+        };
+        Self::count_tags(&self.database, own).await
     }
 
     async fn select(
         &self,
         scope: &TenantScope,
         selection: &AgentSelection,
+        now: Timestamp,
     ) -> Result<Vec<SelectedAgent>, StorageError> {
-        let picked = picked(scope, selection);
+        let picked = self.conditions(now).picked(scope, selection);
         let Some(ids) = &selection.ids else { return self.picked(picked).await };
         let ids: Vec<_> = ids.iter().map(|id| id.as_uuid()).collect();
         let mut selected = Vec::with_capacity(ids.len());
@@ -183,13 +164,14 @@ impl AgentRepository for SeaAgents {
         &self,
         scope: &TenantScope,
         selection: &AgentSelection,
+        now: Timestamp,
     ) -> Result<BTreeSet<Option<String>>, StorageError> {
         let look = async |condition: Condition| {
             let zones = Entity::find().select_only().column(Column::TimeZone).distinct();
             let zones = zones.filter(condition).into_tuple::<Option<String>>();
             zones.all(self.database.reader()).await.map_err(reading)
         };
-        let picked = picked(scope, selection);
+        let picked = self.conditions(now).picked(scope, selection);
         let Some(ids) = &selection.ids else {
             return Ok(look(picked).await?.into_iter().collect());
         };
@@ -207,15 +189,7 @@ impl AgentRepository for SeaAgents {
         filter: &AgentFilter,
         now: Timestamp,
     ) -> Result<StatusCounts, StorageError> {
-        let count = async |status| {
-            let filter = AgentFilter { status: Some((status, now)), ..filter.clone() };
-            let matching = Entity::find().filter(filtered(scope, &filter));
-            matching.count(self.database.reader()).await.map_err(reading)
-        };
-        Ok(StatusCounts {
-            online: count(AgentStatus::Online).await?,
-            offline: count(AgentStatus::Offline).await?,
-        })
+        self.counts(scope, filter, now).await
     }
 
     async fn update(
@@ -238,18 +212,9 @@ impl AgentRepository for SeaAgents {
                 {
                     return Ok(None);
                 }
-                let id = row.id;
-                let before = Agent::try_from(row)?;
+                let before = parts::complete_one(transaction, row).await?;
                 let after = before.clone().changed(change, now);
-                Entity::update_many()
-                    .col_expr(Column::Hostname, Expr::value(after.hostname.clone()))
-                    .col_expr(Column::Tags, Expr::value(json(&after.tags)))
-                    .col_expr(Column::CustomerId, Expr::value(after.customer_id.as_uuid()))
-                    .col_expr(Column::Notes, Expr::value(after.notes.clone()))
-                    .col_expr(Column::UpdatedAt, Expr::value(micros(now)))
-                    .filter(Column::Id.eq(id))
-                    .exec(transaction)
-                    .await?;
+                let after = store(transaction, &before, after).await?;
                 let deed = Deed::changed("agent.update", &before, &after);
                 trail.enter(transaction, &author, now, deed).await?;
                 Ok::<_, DatabaseError>(Some(after))
@@ -257,6 +222,27 @@ impl AgentRepository for SeaAgents {
             .boxed()
         });
         Ok(write.await?)
+    }
+
+    async fn update_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        edit: BulkEdit,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<u64, BulkWriteError> {
+        self.edit_all(scope, ids, edit, author, now).await
+    }
+
+    async fn delete_many(
+        &self,
+        scope: &TenantScope,
+        ids: Vec<AgentId>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Vec<AgentId>, StorageError> {
+        self.delete_all(scope, ids, author, now).await
     }
 
     async fn delete(
@@ -272,13 +258,15 @@ impl AgentRepository for SeaAgents {
             async move {
                 let row = Entity::find().filter(wanted.clone()).one(transaction).await?;
                 let Some(row) = row else { return Ok(false) };
+                let agent = parts::complete_one(transaction, row).await?;
+                parts::remove(transaction, &parts::only(id.as_uuid())).await?;
                 Entity::update_many()
                     .col_expr(Column::DeletedAt, Expr::value(micros(now)))
                     .col_expr(Column::TokenHash, Expr::value(Option::<Vec<u8>>::None))
                     .filter(wanted)
                     .exec(transaction)
                     .await?;
-                let deed = Deed::removed("agent.delete", &Agent::try_from(row)?);
+                let deed = Deed::removed("agent.delete", &agent);
                 trail.enter(transaction, &author, now, deed).await?;
                 Ok::<_, DatabaseError>(true)
             }
@@ -338,6 +326,26 @@ impl AgentRepository for SeaAgents {
         });
         Ok(write.await?)
     }
+}
+
+/// Writes what people change of an agent; answers with what it then is, which is in no group that
+/// it can't be in.
+pub(super) async fn store(
+    transaction: &DatabaseTransaction,
+    before: &Agent,
+    after: Agent,
+) -> Result<Agent, DatabaseError> {
+    Entity::update_many()
+        .col_expr(Column::Hostname, Expr::value(after.hostname.clone()))
+        .col_expr(Column::CanonicalHostname, Expr::value(after.hostname.to_lowercase()))
+        .col_expr(Column::CustomerId, Expr::value(after.customer_id.as_uuid()))
+        .col_expr(Column::Notes, Expr::value(after.notes.clone()))
+        .col_expr(Column::UpdatedAt, Expr::value(micros(after.updated_at)))
+        .filter(Column::Id.eq(after.id.as_uuid()))
+        .exec(transaction)
+        .await?;
+    let groups = parts::write(transaction, Some(before), &after).await?;
+    Ok(Agent { groups, ..after })
 }
 
 #[async_trait]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_alerts::{Deed, Ended, Machine, Missing, Occurrences, Returned, Rule};
-use muster_kernel::{AgentId, CommandId, CustomerId, RunId, StorageError, Tags, Timestamp, UserId};
+use muster_kernel::{AgentId, CommandId, CustomerId, RunId, StorageError, Timestamp, UserId};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{Condition, ConnectionTrait, QueryResult, QuerySelect};
@@ -14,13 +14,14 @@ use serde_json::Value;
 use super::{SeaAlerts, entity, reading};
 use crate::DatabaseError;
 use crate::agents::entity as agents;
-use crate::columns::{count, from_count, from_json, micros, timestamp};
+use crate::agents::parts::tag;
+use crate::columns::{count, from_count, micros, timestamp};
 
 /// How many ids one statement names.
 const IDS_AT_ONCE: usize = 500;
 
 /// What of an agent's row matters here.
-type MachineRow = (Uuid, Uuid, String, String, String, Option<i64>);
+type MachineRow = (Uuid, Uuid, String, String, i64);
 
 fn machine_columns() -> sea_orm::Select<agents::Entity> {
     use agents::Column;
@@ -29,22 +30,24 @@ fn machine_columns() -> sea_orm::Select<agents::Entity> {
         Column::CustomerId,
         Column::Hostname,
         Column::OsType,
-        Column::Tags,
         Column::LastSeen,
     ])
 }
 
-fn machine(row: MachineRow) -> Result<(Machine, Option<Timestamp>), DatabaseError> {
-    let (id, customer, hostname, os_type, tags, seen) = row;
-    let tags: Tags = from_json(&tags, "agents.tags")?;
+fn machine(
+    row: MachineRow,
+    tags: BTreeSet<String>,
+) -> Result<(Machine, Option<Timestamp>), DatabaseError> {
+    let (id, customer, hostname, os_type, seen) = row;
     let machine = Machine {
         id: AgentId::from_uuid(id),
         customer_id: CustomerId::from_uuid(customer),
         hostname,
         os_type,
-        tags: tags.iter().map(ToOwned::to_owned).collect(),
+        tags,
     };
-    let seen = seen.map(|seen| timestamp(seen, "agents.last_seen")).transpose()?;
+    // 0 is never.
+    let seen = (seen > 0).then(|| timestamp(seen, "agents.last_seen")).transpose()?;
     Ok((machine, seen))
 }
 
@@ -128,6 +131,27 @@ fn deed(row: &QueryResult) -> Result<Option<(u64, Deed, Timestamp)>, DatabaseErr
 }
 
 impl SeaAlerts {
+    /// The machines of these rows, where asked for with their tags.
+    async fn described(
+        &self,
+        rows: Vec<MachineRow>,
+        tagged: bool,
+    ) -> Result<Vec<(Machine, Option<Timestamp>)>, DatabaseError> {
+        let ids: Vec<_> = rows.iter().filter(|_| tagged).map(|row| row.0).collect();
+        let mut tags: BTreeMap<Uuid, BTreeSet<String>> = BTreeMap::new();
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let these = tag::Column::AgentId.is_in(ids.iter().copied());
+            for row in tag::Entity::find().filter(these).all(self.database.reader()).await? {
+                tags.entry(row.agent_id).or_default().insert(row.tag);
+            }
+        }
+        let described = |row: MachineRow| {
+            let tags = tags.remove(&row.0).unwrap_or_default();
+            machine(row, tags)
+        };
+        rows.into_iter().map(described).collect()
+    }
+
     /// What these people are called.
     async fn names(&self, ids: BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, String>, DatabaseError> {
         if ids.is_empty() {
@@ -195,7 +219,8 @@ impl Occurrences for SeaAlerts {
         let of_rule = Expr::col((entity::Entity, entity::Column::RuleId)).eq(rule.id.as_uuid());
         let known = open_alerts().and_where(of_rule).take();
         let rows: Vec<MachineRow> = machine_columns()
-            .filter(Column::LastSeen.lt(micros(before)).and(Column::DeletedAt.is_null()))
+            .filter(Column::LastSeen.between(1, micros(before) - 1))
+            .filter(Column::DeletedAt.is_null())
             .filter(
                 Condition::all()
                     .add_option(rule.customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
@@ -206,8 +231,7 @@ impl Occurrences for SeaAlerts {
             .await
             .map_err(reading)?;
         let mut missing = Vec::new();
-        for row in rows {
-            let (machine, seen) = machine(row)?;
+        for (machine, seen) in self.described(rows, !rule.selector.tags.is_empty()).await? {
             let meant = rule.selector.means(rule.customer_id, &machine);
             missing.extend(seen.filter(|_| meant).map(|last_seen| Missing { machine, last_seen }));
         }
@@ -239,8 +263,8 @@ impl Occurrences for SeaAlerts {
 
     async fn machines(&self, ids: &BTreeSet<AgentId>) -> Result<Vec<Machine>, StorageError> {
         let rows = self.machine_rows(ids).await?;
-        let machines = rows.into_iter().map(|row| Ok(machine(row)?.0));
-        Ok(machines.collect::<Result<_, DatabaseError>>()?)
+        let machines = self.described(rows, true).await?;
+        Ok(machines.into_iter().map(|(machine, _)| machine).collect())
     }
 
     async fn failed(&self, after: Timestamp, limit: u64) -> Result<Vec<Ended>, StorageError> {
@@ -315,10 +339,7 @@ impl SeaAlerts {
         ids: &BTreeSet<AgentId>,
     ) -> Result<BTreeMap<Uuid, Option<Timestamp>>, StorageError> {
         let rows = self.machine_rows(ids).await?;
-        let seen = rows.into_iter().map(|row| {
-            let (machine, seen) = machine(row)?;
-            Ok((machine.id.as_uuid(), seen))
-        });
-        Ok(seen.collect::<Result<_, DatabaseError>>()?)
+        let described = self.described(rows, false).await?;
+        Ok(described.into_iter().map(|(machine, seen)| (machine.id.as_uuid(), seen)).collect())
     }
 }

@@ -15,17 +15,25 @@ use muster_settings::SealedRows;
 use sea_orm::ConnectionTrait;
 
 use super::*;
-use crate::testing::{agents, customers, database, watched};
+use crate::testing::{agents, another, customers, on_each_database, watched};
 use crate::{SeaAgents, SeaCustomers, SeaSettings};
 
-#[tokio::test]
-async fn alerts_keep_the_contract() {
-    alert_contract(&SeaAlerts::new(database().await)).await.unwrap();
+on_each_database!(
+    alerts_keep_the_contract,
+    messages_and_loads_keep_the_contract,
+    marks_are_kept,
+    rules_windows_and_channels_keep_the_contract,
+    machines_are_missed_and_come_back,
+    what_failed_and_what_the_audit_log_tells_is_found,
+    a_customer_takes_its_rules_and_channels_along_and_its_alerts_are_over,
+    the_secrets_of_channels_are_sealed_anew_with_the_others,
+);
+
+async fn alerts_keep_the_contract(database: Database) {
+    alert_contract(&SeaAlerts::new(database)).await.unwrap();
 }
 
-#[tokio::test]
-async fn rules_windows_and_channels_keep_the_contract() {
-    let database = database().await;
+async fn rules_windows_and_channels_keep_the_contract(database: Database) {
     let [(customer, _), _] = customers(&database).await;
     let alerts = SeaAlerts::new(database);
     rule_contract(&alerts, customer).await;
@@ -33,15 +41,12 @@ async fn rules_windows_and_channels_keep_the_contract() {
     channel_contract(&alerts, customer).await;
 }
 
-#[tokio::test]
-async fn messages_and_loads_keep_the_contract() {
-    delivery_contract(&SeaAlerts::new(database().await)).await.unwrap();
-    deviation_contract(&SeaAlerts::new(database().await)).await.unwrap();
+async fn messages_and_loads_keep_the_contract(database: Database) {
+    delivery_contract(&SeaAlerts::new(another(&database).await)).await.unwrap();
+    deviation_contract(&SeaAlerts::new(database)).await.unwrap();
 }
 
-#[tokio::test]
-async fn machines_are_missed_and_come_back() {
-    let database = database().await;
+async fn machines_are_missed_and_come_back(database: Database) {
     let [(web, customer), (other, _)] = agents(&database).await;
     let (alerts, registry) = (SeaAlerts::new(database.clone()), SeaAgents::new(database.clone()));
     let (early, late) = (noon(), noon() + TimeDelta::hours(1));
@@ -76,9 +81,7 @@ async fn machines_are_missed_and_come_back() {
     assert_eq!(returned[0].last_seen, None, "it is gone for ever");
 }
 
-#[tokio::test]
-async fn what_failed_and_what_the_audit_log_tells_is_found() {
-    let database = database().await;
+async fn what_failed_and_what_the_audit_log_tells_is_found(database: Database) {
     let alerts = SeaAlerts::new(database.clone());
     let before = alerts.last_deed().await.unwrap();
     let [(web, _), (other, _)] = agents(&database).await;
@@ -99,9 +102,8 @@ async fn what_failed_and_what_the_audit_log_tells_is_found() {
     assert_eq!(alerts.failed(noon() + TimeDelta::seconds(1), 10).await.unwrap(), []);
 }
 
-#[tokio::test]
-async fn marks_are_kept() {
-    let alerts = SeaAlerts::new(database().await);
+async fn marks_are_kept(database: Database) {
+    let alerts = SeaAlerts::new(database);
     assert_eq!(alerts.mark("deeds").await.unwrap(), None);
     for number in [3, 5] {
         alerts.set_mark("deeds", number).await.unwrap();
@@ -109,9 +111,7 @@ async fn marks_are_kept() {
     }
 }
 
-#[tokio::test]
-async fn a_customer_takes_its_rules_and_channels_along_and_its_alerts_are_over() {
-    let database = database().await;
+async fn a_customer_takes_its_rules_and_channels_along_and_its_alerts_are_over(database: Database) {
     watched(&database).await;
     let [(customer, _), _] = customers(&database).await;
     let alerts = SeaAlerts::new(database.clone());
@@ -136,9 +136,7 @@ async fn a_customer_takes_its_rules_and_channels_along_and_its_alerts_are_over()
     );
 }
 
-#[tokio::test]
-async fn the_secrets_of_channels_are_sealed_anew_with_the_others() {
-    let database = database().await;
+async fn the_secrets_of_channels_are_sealed_anew_with_the_others(database: Database) {
     watched(&database).await;
     let settings = SeaSettings::new(database.clone());
     let (place, old) =

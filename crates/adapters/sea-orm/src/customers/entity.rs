@@ -85,6 +85,7 @@ pub(crate) mod token {
         pub max_uses: Option<i64>,
         pub uses: i64,
         pub tags: String,
+        pub group_ids: String,
         pub revoked_at: Option<i64>,
     }
 
@@ -107,6 +108,7 @@ impl From<&EnrollmentToken> for token::Model {
             max_uses: token.max_uses.map(i64::from),
             uses: i64::from(token.uses),
             tags: json(&token.tags),
+            group_ids: json(&token.group_ids),
             revoked_at: token.revoked_at.map(micros),
         }
     }
@@ -133,6 +135,7 @@ impl TryFrom<token::Model> for EnrollmentToken {
                 .map_err(|_| bad("enrollment_tokens.max_uses"))?,
             uses: u32::try_from(row.uses).map_err(|_| bad("enrollment_tokens.uses"))?,
             tags: from_json(&row.tags, "enrollment_tokens.tags")?,
+            group_ids: from_json(&row.group_ids, "enrollment_tokens.group_ids")?,
             revoked_at: maybe_timestamp(row.revoked_at, "enrollment_tokens.revoked_at")?,
         })
     }

@@ -14,12 +14,14 @@ use muster_kernel::{
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr};
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{
+    Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect, QueryTrait,
+};
 
-use crate::agents::entity as agents;
+use crate::agents::{entity as agents, parts};
 use crate::audit::Trail;
 use crate::columns::{contains, micros, scoped};
-use crate::{Database, DatabaseError, alerts, library, schedules};
+use crate::{Database, DatabaseError, alerts, groups, library, schedules};
 use entity::{Column, Entity, Model, canonical};
 
 pub use keys::SeaApiKeys;
@@ -198,11 +200,13 @@ async fn delete(
         agents::Column::CustomerId.eq(id.as_uuid()).and(agents::Column::DeletedAt.is_null());
     if cascade {
         let mut deeds = Vec::new();
-        for agent in agents::Entity::find().filter(agents.clone()).all(transaction).await? {
-            let deed = Deed::removed("agent.delete", &muster_agents::Agent::try_from(agent)?);
-            deeds.push((author.clone(), now, deed));
+        let rows = agents::Entity::find().filter(agents.clone()).all(transaction).await?;
+        for agent in parts::complete(transaction, rows).await? {
+            deeds.push((author.clone(), now, Deed::removed("agent.delete", &agent)));
         }
         trail.enter_all(transaction, deeds).await?;
+        let ids = agents::Entity::find().select_only().column(agents::Column::Id);
+        parts::remove(transaction, &ids.filter(agents.clone()).into_query()).await?;
         agents::Entity::update_many()
             .col_expr(agents::Column::DeletedAt, Expr::value(micros(now)))
             .col_expr(agents::Column::TokenHash, Expr::value(Option::<Vec<u8>>::None))
@@ -217,6 +221,7 @@ async fn delete(
     schedules::delete_all(transaction, trail, id, author, now).await?;
     library::remove_all(transaction, id, now).await?;
     alerts::remove_all(transaction, trail, id, author, now).await?;
+    groups::remove_all(transaction, id).await?;
     Entity::update_many()
         .col_expr(Column::DeletedAt, Expr::value(micros(now)))
         .filter(live(id))

@@ -327,11 +327,11 @@ mod tests {
 
     use super::*;
     use crate::SeaAgents;
-    use crate::testing::database;
+    use crate::testing::on_each_database;
 
-    #[tokio::test]
-    async fn the_store_keeps_the_contract() {
-        let database = database().await;
+    on_each_database!(the_store_keeps_the_contract,);
+
+    async fn the_store_keeps_the_contract(database: Database) {
         let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(9));
         let registry = SeaAgents::new(database.clone());
         let [(_, token), _] = crate::testing::customers(&database).await;

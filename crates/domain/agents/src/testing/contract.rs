@@ -3,16 +3,16 @@
 use chrono::TimeDelta;
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
-    AgentId, Author, Clock, CustomerId, Entropy, PageRequest, Secret, Tags, TenantScope, Timestamp,
-    TokenHash, TokenKind,
+    AgentId, Author, Clock, CustomerId, Entropy, Secret, Tags, TenantScope, Timestamp, TokenHash,
+    TokenKind,
 };
 
-use super::connection;
 use super::connections::{connections_are_kept, copies_are_decided_about};
+use super::{connection, lists};
 use crate::{
-    Admission, AgentChange, AgentFilter, AgentProgram, AgentRepository, AgentSelection,
-    AgentStatus, AgentTokens, ConnectionLog, CopyVerdicts, Enrol, EnrolCandidate, EnrolError,
-    ONLINE_FOR, OsType, Registration, RegistrationRequest, StatusCounts, SystemInfo,
+    Admission, AgentChange, AgentProgram, AgentRepository, AgentSelection, AgentTokens,
+    ConnectionLog, CopyVerdicts, Criteria, Enrol, EnrolCandidate, EnrolError, OsType, Registration,
+    RegistrationRequest, SystemInfo,
 };
 
 /// What the contract suite needs of a registry: itself, and customers whose tokens are good.
@@ -66,7 +66,8 @@ where
     let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(11));
     the_same_machine_is_the_same_agent(subject, &clock, &entropy).await;
     a_scope_hides_what_lies_outside(subject, &clock, &entropy).await;
-    lists_are_filtered_and_paged(subject, &clock, &entropy).await;
+    lists::lists_are_filtered_and_paged(subject, &clock, &entropy).await;
+    lists::lists_are_sorted_and_stable(subject, &clock, &entropy).await;
     machines_are_picked_by_everything_that_is_given(subject, &clock, &entropy).await;
     changes_and_reports_are_kept(subject, &clock, &entropy).await;
     a_deleted_agent_is_gone(subject, &clock, &entropy).await;
@@ -95,7 +96,7 @@ async fn machines_are_picked_by_everything_that_is_given<
         registry.update(&TenantScope::All, id, change, &author(), clock.now()).await.unwrap();
     }
     let pick = async |scope: TenantScope, selection: AgentSelection| {
-        let selected = registry.select(&scope, &selection).await.unwrap();
+        let selected = registry.select(&scope, &selection, clock.now()).await.unwrap();
         selected.into_iter().map(|agent| (agent.id, agent.customer_id)).collect::<Vec<_>>()
     };
     let tagged = AgentSelection {
@@ -119,7 +120,7 @@ async fn machines_are_picked_by_everything_that_is_given<
     registry.record_system_info(first, example_info(clock.now()), clock.now()).await.unwrap();
     let all =
         AgentSelection { ids: Some([first, second, foreign].into()), ..AgentSelection::default() };
-    let zones = registry.time_zones(&TenantScope::All, &all).await.unwrap();
+    let zones = registry.time_zones(&TenantScope::All, &all, clock.now()).await.unwrap();
     assert_eq!(zones, [None, Some("Europe/Berlin".to_owned())].into());
     let showing = async |zone: &str| {
         let time_zones = Some([zone.to_owned()].into());
@@ -188,53 +189,14 @@ async fn a_scope_hides_what_lies_outside<R: AgentRepository + Enrol>(
     let change = AgentChange { notes: Some("mine now".into()), ..AgentChange::default() };
     assert!(registry.update(&outside, id, change, &author(), clock.now()).await.unwrap().is_none());
     assert!(!registry.delete(&outside, id, &author(), clock.now()).await.unwrap());
-    let filter = AgentFilter { q: Some("hidden".into()), ..AgentFilter::default() };
-    let page = PageRequest::default();
-    assert_eq!(registry.list(&outside, &filter, &page).await.unwrap().total, 0);
-    assert_eq!(registry.list(&inside, &filter, &page).await.unwrap().total, 1);
-}
-
-async fn lists_are_filtered_and_paged<R: AgentRepository + Enrol>(
-    &Subject { registry, customers }: &Subject<'_, R>,
-    clock: &FakeClock,
-    entropy: &SeededEntropy,
-) {
-    let [(mine, token), _] = *customers;
-    let mut ids = Vec::new();
-    for n in 0..5 {
-        clock.advance(chrono::TimeDelta::milliseconds(1));
-        let name = format!("page-{n}-100%_x");
-        ids.push(
-            registry.enrol(token.into(), candidate(&name, None, clock, entropy)).await.unwrap(),
-        );
-    }
-    let scope = TenantScope::one(mine);
-    let filter = AgentFilter { q: Some("PAGE-".into()), ..AgentFilter::default() };
-    let first = registry.list(&scope, &filter, &PageRequest::new(3, None)).await.unwrap();
-    assert_eq!((first.items.len(), first.total), (3, 5));
-    let rest = PageRequest::new(3, first.next_cursor);
-    let rest = registry.list(&scope, &filter, &rest).await.unwrap();
-    assert_eq!(rest.next_cursor, None);
-    let seen: Vec<_> = first.items.iter().chain(&rest.items).map(|agent| agent.id).collect();
-    assert_eq!(seen, ids);
-
-    let now = clock.now();
-    let two = ids.iter().take(2).copied().collect();
-    assert_eq!(registry.record_seen(two, now).await.unwrap(), []);
-    let counts = registry.count(&scope, &filter, now).await.unwrap();
-    assert_eq!(counts, StatusCounts { online: 2, offline: 3 });
-    let later = now + ONLINE_FOR;
-    let offline = AgentFilter { status: Some((AgentStatus::Offline, later)), ..filter.clone() };
-    assert_eq!(registry.list(&scope, &offline, &PageRequest::default()).await.unwrap().total, 5);
-    for (text, total) in [("100%_x", 5), ("100_", 0), ("page-%", 0)] {
-        let filter = AgentFilter { q: Some(text.into()), ..AgentFilter::default() };
-        let found = registry.list(&scope, &filter, &PageRequest::default()).await.unwrap();
-        assert_eq!(found.total, total, "text is taken as it is: {text}");
-    }
-    let tagged = AgentFilter { tag: Some("web".into()), ..filter.clone() };
-    assert_eq!(registry.list(&scope, &tagged, &PageRequest::default()).await.unwrap().total, 5);
-    let tagged = AgentFilter { tag: Some("we".into()), ..filter };
-    assert_eq!(registry.list(&scope, &tagged, &PageRequest::default()).await.unwrap().total, 0);
+    let criteria = Criteria { q: Some("hidden".into()), ..Criteria::default() };
+    assert_eq!(lists::found(registry, &outside, criteria.clone(), clock).await, 0);
+    assert_eq!(lists::found(registry, &inside, criteria, clock).await, 1);
+    let web = async |scope| {
+        let tags = registry.tags(scope).await.unwrap();
+        tags.into_iter().find(|(tag, _)| tag == "web").map(|(_, count)| count)
+    };
+    assert_eq!((web(&inside).await, web(&outside).await), (Some(4), Some(1)));
 }
 
 async fn changes_and_reports_are_kept<R: AgentRepository + Enrol>(
@@ -249,7 +211,7 @@ async fn changes_and_reports_are_kept<R: AgentRepository + Enrol>(
         hostname: Some("changed".into()),
         tags: Some(tags.clone()),
         notes: Some("under the desk".into()),
-        customer_id: None,
+        ..AgentChange::default()
     };
     let changed =
         registry.update(&TenantScope::All, id, change, &author(), clock.now()).await.unwrap();
@@ -267,9 +229,14 @@ async fn changes_and_reports_are_kept<R: AgentRepository + Enrol>(
     let begun = connection(id, clock, entropy);
     let connected = registry.record_connected(program.clone(), begun).await;
     assert_eq!(connected.unwrap(), Some(customers[0].0));
-    let newer = AgentFilter { version: Some("9.9".into()), ..AgentFilter::default() };
-    let page = registry.list(&TenantScope::All, &newer, &PageRequest::default()).await.unwrap();
-    assert_eq!((page.total, &page.items[0].capabilities), (1, &program.capabilities));
+    let newer = Criteria { version: Some("9.9".into()), ..Criteria::default() };
+    assert_eq!(lists::found(registry, &TenantScope::All, newer, clock).await, 1);
+    let noted = Criteria { q: Some("r the DESK".into()), ..Criteria::default() };
+    assert_eq!(lists::found(registry, &TenantScope::All, noted, clock).await, 0, "no notes now");
+    let os = Criteria { q: Some("GNU/linux 12".into()), ..Criteria::default() };
+    assert!(lists::found(registry, &TenantScope::All, os, clock).await > 0);
+    let running = registry.find(&TenantScope::All, id).await.unwrap().unwrap();
+    assert_eq!(running.capabilities, program.capabilities);
     assert_eq!((changed.unwrap().hostname, found.hostname), ("changed".into(), "changed".into()));
     assert_eq!((found.tags, found.notes.as_deref()), (tags, Some("under the desk")));
     assert_eq!(found.system_info, Some(info));

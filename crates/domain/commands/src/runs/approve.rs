@@ -79,7 +79,8 @@ impl Runs {
             ids: Some(approval.template.target.agent_ids.clone()),
             ..AgentSelection::default()
         };
-        let mut machines = self.ports.agents.select(scope, &named).await?;
+        let now = self.ports.clock.now();
+        let mut machines = self.ports.agents.select(scope, &named, now).await?;
         // A machine of another customer or system by now is not the one that was meant.
         machines.retain(|machine| {
             approval.customers.contains(&machine.customer_id)

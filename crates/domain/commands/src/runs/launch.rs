@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use muster_agents::AgentRepository;
+use muster_agents::{TargetError, Targets};
 use muster_kernel::{Author, Permit, Principal, RunId, StorageError, TenantScope, Timestamp, act};
 
 use super::usecase::{Runs, RunsError, Started, Wish};
@@ -102,12 +102,12 @@ impl RunLauncher for Launcher {
 
 /// The zones that the clocks of machines show, as they told.
 #[derive(Debug, Clone)]
-pub struct ToldZones(Arc<dyn AgentRepository>);
+pub struct ToldZones(Targets);
 
 impl ToldZones {
-    /// As this registry knows them.
-    pub fn new(agents: Arc<dyn AgentRepository>) -> Self {
-        Self(agents)
+    /// Of the machines that are found so.
+    pub const fn new(targets: Targets) -> Self {
+        Self(targets)
     }
 }
 
@@ -115,8 +115,12 @@ impl ToldZones {
 impl AgentZones for ToldZones {
     async fn zones(&self, schedule: &Schedule) -> Result<BTreeSet<Zone>, StorageError> {
         let scope = schedule.customer_id.map_or(TenantScope::All, TenantScope::one);
-        let selection = schedule.template.target.selection();
-        let told = self.0.time_zones(&scope, &selection).await?;
+        let told = match self.0.time_zones(&scope, &schedule.template.target).await {
+            Ok(told) => told,
+            Err(TargetError::Storage(error)) => return Err(error),
+            // The run says then what is wrong.
+            Err(_) => BTreeSet::new(),
+        };
         let zone =
             |name: Option<String>| name.and_then(|name| Zone::parse(&name)).unwrap_or(Zone::UTC);
         let zones: BTreeSet<_> = told.into_iter().map(zone).collect();

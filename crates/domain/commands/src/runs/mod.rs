@@ -30,7 +30,7 @@ pub use progress::{Step, next_step};
 pub(crate) use run::summary;
 pub use run::{Run, RunStatus, StopReason, Tally};
 pub use usecase::{OwnWords, Runs, RunsError, RunsPorts, Started, Wish};
-pub use wish::{
-    MAX_AGENT_IDS, ParameterValue, Parameters, Strategy, Target, Template, Wording, Work,
-};
+pub use wish::{ParameterValue, Parameters, Strategy, Template, Wording, Work};
 pub use workshop::Workshop;
+
+pub use muster_agents::Target;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agents::{AgentRepository, AgentSelection, OsType, SelectedAgent};
+use muster_agents::{AgentRepository, AgentSelection, OsType, SelectedAgent, TargetError, Targets};
 use muster_kernel::events::{Channel, EventBus, From as Since, Listener};
 use muster_kernel::{
-    AgentId, Author, Clock, CommandId, CustomerId, Denied, Entropy, Page, PageRequest, Permit,
-    Principal, RunId, ScheduleId, StorageError, TenantScope, act,
+    AgentId, Author, Clock, CommandId, CustomerId, Denied, Entropy, GroupId, Page, PageRequest,
+    Permit, Principal, RunId, ScheduleId, StorageError, TenantScope, act,
 };
 
 use super::board::Boards;
@@ -41,6 +41,9 @@ pub enum RunsError {
     /// A customer that was named is not there.
     #[error("there is no customer {0}, or it is not yours")]
     UnknownCustomer(CustomerId),
+    /// A group that was named is not there.
+    #[error("there is no group {0}, or it is not yours: it was deleted, or never was")]
+    UnknownGroup(GroupId),
     /// What was to run is not there.
     #[error("there is no such script or saved command, or it is not yours")]
     NothingToRun,
@@ -82,6 +85,19 @@ pub enum RunsError {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl From<TargetError> for RunsError {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::Invalid(error) => Self::Invalid(error.into()),
+            TargetError::UnknownAgent(id) => Self::UnknownAgent(id),
+            TargetError::UnknownCustomer(id) => Self::UnknownCustomer(id),
+            TargetError::UnknownGroup(id) => Self::UnknownGroup(id),
+            TargetError::Nobody => Self::NobodyMeant,
+            TargetError::Storage(error) => Self::Storage(error),
+        }
+    }
 }
 
 /// A wish to run something on many machines.
@@ -140,6 +156,7 @@ pub(super) struct Asker<'a> {
 pub struct RunsPorts {
     pub repository: Arc<dyn RunRepository>,
     pub agents: Arc<dyn AgentRepository>,
+    pub targets: Targets,
     pub courier: Arc<dyn Courier>,
     pub desk: Desk,
     pub bus: Arc<dyn EventBus>,
@@ -233,7 +250,8 @@ impl Runs {
             ids: Some(specs.keys().copied().collect()),
             ..AgentSelection::default()
         };
-        let machines = self.ports.agents.select(permit.scope(), &still).await?;
+        let now = self.ports.clock.now();
+        let machines = self.ports.agents.select(permit.scope(), &still, now).await?;
         if machines.is_empty() {
             return Err(RunsError::WrongState("no machine of this run failed that is still there"));
         }

@@ -1,33 +1,14 @@
 //! What is to run where, and how carefully.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_agents::OsType;
-use muster_kernel::{AgentId, CustomerId, SavedCommandId, ScriptId, Sealed};
+use muster_agents::Target;
+use muster_kernel::{SavedCommandId, ScriptId, Sealed};
 use serde::{Deserialize, Serialize};
 
 use crate::command::AUDITED_TEXT;
 use crate::{ShellType, SpecRequest};
-
-/// How many machines a target may name one by one.
-pub const MAX_AGENT_IDS: usize = 100_000;
-
-/// Which machines are meant: those that everything which is given applies to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Target {
-    /// These, one by one; a machine that is not there makes the whole target invalid.
-    pub agent_ids: BTreeSet<AgentId>,
-    /// Those with all of these tags.
-    pub tags: BTreeSet<String>,
-    /// Those of this customer.
-    pub customer_id: Option<CustomerId>,
-    /// Those with this family of operating systems.
-    pub os_type: Option<OsType>,
-    /// Every machine that whoever asks may use; has to be said, and narrows nothing.
-    pub all: bool,
-}
 
 /// How carefully.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,7 +45,7 @@ pub(super) fn jitter(jitter: Duration) -> Result<Duration, InvalidSpec> {
 
 /// What can be said about a template before it runs.
 pub(super) fn template(template: &Template, limits: Limits) -> Result<(), InvalidSpec> {
-    template.target.check()?;
+    template.target.check().map_err(InvalidSpec::from)?;
     work(&template.work, limits)?;
     template.strategy.check()?;
     let is_short = |time: Duration| !time.is_zero() && time <= MAX_EXPIRES_IN;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 pub(crate) use answers::{AboutAnswer, VersionAnswer, VersionDetails};
 pub(crate) use parameter::ParameterBody;
 
-use super::agents::OsTypeParameter;
+use super::agent_query::OsTypeParameter;
 use super::commands::Shell;
 use crate::Problem;
 

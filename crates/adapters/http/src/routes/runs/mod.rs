@@ -109,6 +109,7 @@ impl From<RunsError> for Problem {
             RunsError::NotFound
             | RunsError::UnknownAgent(_)
             | RunsError::UnknownCustomer(_)
+            | RunsError::UnknownGroup(_)
             | RunsError::NothingToRun => Self::new(ProblemCode::NotFound, text),
             RunsError::NobodyMeant | RunsError::OtherSystem { .. } => {
                 Self::invalid("/target", text)
