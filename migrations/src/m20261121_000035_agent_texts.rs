@@ -53,7 +53,7 @@ impl MigrationTrait for Migration {
         let statements = match manager.get_database_backend() {
             DatabaseBackend::Postgres => {
                 let extension = "CREATE EXTENSION IF NOT EXISTS pg_trgm";
-                connection.execute_unprepared(extension).await.map_err(refused)?;
+                connection.execute_unprepared(extension).await.map_err(|error| refused(&error))?;
                 &POSTGRES[..]
             }
             _ => &SQLITE[..],
@@ -77,7 +77,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-fn refused(error: DbErr) -> DbErr {
+fn refused(error: &DbErr) -> DbErr {
     DbErr::Custom(format!(
         "searching agents needs the extension pg_trgm, which PostgreSQL did not let Muster create \
          ({error}). Install it with PostgreSQL's contrib package if it is missing; then run, as the \

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 32;
 /// How long memory is let settle.
 const SETTLE: Duration = Duration::from_secs(5);
 /// For how long processor time is measured.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// The environment variable that makes this program the echo server, on that port.
 const ECHO: &str = "MUSTER_BENCH_ECHO_PORT";
 

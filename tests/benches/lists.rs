@@ -6,6 +6,7 @@
     reason = "a benchmark ends where it fails, and prints what it found"
 )]
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use muster_tests::{Api, Server};
@@ -148,7 +149,7 @@ async fn measure(who: &str, api: &Api, filter: &str, sort: &str) {
         }
         times.sort();
         let at = |share: usize| times[(times.len() - 1) * share / 100];
-        line += &format!("   {:>7.1?} / {:>7.1?}", at(50), at(99));
+        let _ = write!(line, "   {:>7.1?} / {:>7.1?}", at(50), at(99));
     }
     println!("{line}");
 }

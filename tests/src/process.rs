@@ -341,6 +341,7 @@ impl Agent {
     ///
     /// # Panics
     /// When the folder can't be copied.
+    #[must_use]
     pub fn copied(&self) -> Self {
         let folder = TempDir::new().unwrap();
         let status = Command::new("cp").arg("-r").arg(self.data_dir()).arg(folder.path()).status();

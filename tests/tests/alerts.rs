@@ -68,7 +68,8 @@ fn is_signed(secret: &str, signature: &str, body: &str) -> bool {
         signature.strip_prefix("t=").and_then(|rest| rest.split_once(",v1=")).unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let expected = hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
-    let expected: String = expected.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected =
+        expected.as_ref().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     expected == hex
 }
 
@@ -130,9 +131,9 @@ async fn a_machine_that_dies_is_told_of_once_signed_and_until_it_arrives_and_so_
         .collect();
     assert_eq!(events[2..], ["alert.acknowledged", "alert.resolved"]);
     let alert = admin.get(&format!("/alerts/{alert}")).await;
-    let states: Vec<_> =
+    let history: Vec<_> =
         alert["history"].as_array().unwrap().iter().map(|change| &change["state"]).collect();
-    assert_eq!(states, ["firing", "acknowledged", "resolved"]);
+    assert_eq!(history, ["firing", "acknowledged", "resolved"]);
     assert_eq!(alert["history"][1]["actor_name"], "admin");
     let sent = admin.get(&format!("/alerts/channels/{channel}/deliveries")).await;
     assert_eq!(sent["total"], 3);

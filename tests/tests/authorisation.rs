@@ -338,7 +338,6 @@ impl World {
                 json!({ "target": { "agent_ids": [agent] }, "confirm": true })
             }
             ("POST", "/groups") => self.group(&format!("new {unique}")),
-            ("PUT", "/groups/{id}") => json!({ "description": unique }),
             (_, "/groups/{id}/agents") => json!({ "agent_ids": [self.agent] }),
             (_, "/agents/register" | "/agent/register") => json!({ "hostname": "new" }),
             ("PUT", "/agents/{id}" | "/devices/{id}") => json!({ "notes": "" }),
@@ -352,7 +351,9 @@ impl World {
             (_, "/agent/actions/{command_id}/result") => json!({ "status": "completed" }),
             (_, "/commands/execute/batch") => json!({ "commands": [command()] }),
             ("POST", path @ ("/scripts" | "/commands/saved")) => self.wish(path, unique),
-            ("PUT", "/scripts/{id}" | "/commands/saved/{id}") => json!({ "description": unique }),
+            ("PUT", "/groups/{id}" | "/scripts/{id}" | "/commands/saved/{id}") => {
+                json!({ "description": unique })
+            }
             (_, "/scripts/{id}/execute" | "/commands/saved/{id}/execute") => {
                 json!({ "agent_id": self.agent })
             }

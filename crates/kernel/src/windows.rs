@@ -48,7 +48,7 @@ impl MaintenanceWindow {
         let duration = Duration::try_from_secs_f64(wish.duration)
             .ok()
             .filter(|it| (Duration::from_mins(1)..=MAX_DURATION).contains(it))
-            .ok_or_else(|| InvalidWindow("duration: 60 to 604800 seconds are expected"))?;
+            .ok_or(InvalidWindow("duration: 60 to 604800 seconds are expected"))?;
         let mut days = wish.days.clone();
         if days.is_empty() {
             days.extend((0..7).filter_map(|day| Weekday::try_from(day).ok()));

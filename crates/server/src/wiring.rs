@@ -3,6 +3,7 @@
 mod alerting;
 mod measuring;
 mod planning;
+mod registry;
 mod sharing;
 mod work;
 
@@ -12,11 +13,10 @@ use actix_web::web;
 use anyhow::Context;
 use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
-use muster_agents::groups::Groups;
 use muster_agents::metrics::{Recorder, Upkeep};
 use muster_agents::{
-    Agent, AgentFilter, AgentOrder, AgentPage, AgentRepository, AgentStatus, Agents, AgentsPorts,
-    ConnectionLog, Criteria, Enrolment, ManyAgents,
+    Agent, AgentFilter, AgentOrder, AgentPage, AgentRepository, AgentStatus, ConnectionLog,
+    Criteria, Enrolment,
 };
 use muster_alerts::{DeliveryRepository, Dispatcher, Sample, Watcher};
 use muster_audit::{Audit, ChainKey};
@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use self::alerting::Watch;
 use self::measuring::Measuring;
 use self::planning::Planning;
+use self::registry::Registry;
 pub(crate) use self::sharing::Nodes;
 use self::sharing::Sharing;
 use self::work::Work;
@@ -107,7 +108,6 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let keys = Arc::new(Keys::new(master.clone()));
     let output_limit = usize::try_from(config.output_limit).unwrap_or(usize::MAX);
     let work = Work::new(&base, &sharing, config.limits, output_limit, config.local_execution);
-    let presence = work.presence.clone();
     let stop = CancellationToken::new();
     let api_keys = Arc::new(api_keys(&base, work.customers.clone(), keys.clone()));
     let absentees = Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone()));
@@ -123,30 +123,17 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let nodes = sharing.nodes(&base, work.ledger.clone(), &work.connections);
     let figures = Figures::new(handle, work.connections.clone(), database.clone(), clock.now());
     let figures = Arc::new(figures);
-    let Work { agents, groups, targets, customers, connections, .. } = work;
-    let groups = Groups::new(groups, agents.clone(), clock.clone(), entropy.clone());
+    let registry = Registry::new(&base, &work);
+    let Work { agents, customers, connections, .. } = work;
     let state = AppState {
         identity,
         customers: Customers::new(customers.clone(), clock.clone(), entropy.clone()),
         api_keys,
         enrollment_tokens: enrollment_tokens(&base, customers, keys.clone()),
         enrolment: Enrolment::new(agents.clone(), keys, clock.clone(), entropy.clone()),
-        agents: Agents::new(AgentsPorts {
-            repository: agents.clone(),
-            presence: presence.clone(),
-            connections: agents.clone(),
-            verdicts: agents.clone(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-        }),
-        many_agents: ManyAgents::new(
-            agents.clone(),
-            presence,
-            targets,
-            groups.clone(),
-            clock.clone(),
-        ),
-        groups,
+        agents: registry.agents,
+        many_agents: registry.many_agents,
+        groups: registry.groups,
         metrics: measuring.history,
         agent_tokens: agents.clone(),
         commands: work.commands,
@@ -232,12 +219,11 @@ struct Base {
 
 async fn base(config: &Config) -> anyhow::Result<Base> {
     secrets::prepare_data_dir(&config.data_dir)?;
-    let master = match &config.secret_key {
-        Some(key) => key.clone(),
-        None => {
-            let there = Database::is_there(&config.database).await.context("DATABASE_URL")?;
-            secrets::master_key(&config.data_dir, there)?
-        }
+    let master = if let Some(key) = &config.secret_key {
+        key.clone()
+    } else {
+        let there = Database::is_there(&config.database).await.context("DATABASE_URL")?;
+        secrets::master_key(&config.data_dir, there)?
     };
     let connections = config.database_connections;
     let database = Database::connect(&config.database, connections, chain_key(&master)).await;

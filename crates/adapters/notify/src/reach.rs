@@ -75,7 +75,8 @@ impl Resolve for Reach {
         let reach = self.clone();
         Box::pin(async move {
             let addresses = Self::resolve(&reach, name.as_str(), 0).await?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            let addresses: Addrs = Box::new(addresses.into_iter());
+            Ok(addresses)
         })
     }
 }

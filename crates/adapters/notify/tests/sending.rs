@@ -1,5 +1,5 @@
 //! Messages go to real receivers on this machine: an HTTP server and a mail server of a few lines.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 use std::sync::Arc;
 
@@ -64,11 +64,11 @@ async fn a_webhook_is_signed_and_names_its_delivery() {
     let (address, heard) = receiver("HTTP/1.1 204 No Content\r\n\r\n").await;
     let sent = post(&notifier(true), format!("http://{address}/hook?x=1")).await;
     assert_eq!(sent, Ok(Some(204)));
-    let (head, body) = heard.await.unwrap();
-    assert!(head.starts_with("POST /hook?x=1 HTTP/1.1"), "{head}");
+    let (start, body) = heard.await.unwrap();
+    assert!(start.starts_with("POST /hook?x=1 HTTP/1.1"), "{start}");
     let expected = sign(&Secret::from_text("whsec_test"), noon(), &body);
-    assert_eq!(header(&head, "Muster-Signature"), expected);
-    assert_eq!(header(&head, "Muster-Delivery"), delivery(1).id.to_string());
+    assert_eq!(header(&start, "Muster-Signature"), expected);
+    assert_eq!(header(&start, "Muster-Delivery"), delivery(1).id.to_string());
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((&body["event"], &body["title"]), (&"test".into(), &"A test".into()));
 }

@@ -223,11 +223,11 @@ impl AgentRepository for FakeAgents {
             let change = edit.change(&agent).map_err(|_| BulkWriteError::TooManyTags(id))?;
             changes.extend(change.map(|change| (id, change)));
         }
-        let mut changed = 0;
+        let mut count = 0;
         for (id, change) in changes {
-            changed += u64::from(self.update(scope, id, change, author, now).await?.is_some());
+            count += u64::from(self.update(scope, id, change, author, now).await?.is_some());
         }
-        Ok(changed)
+        Ok(count)
     }
 
     async fn delete_many(

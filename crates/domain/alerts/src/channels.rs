@@ -27,7 +27,7 @@ pub struct OpenedChannel {
 /// What people do with channels.
 #[derive(Debug, Clone)]
 pub struct Channels {
-    channels: Arc<dyn ChannelRepository>,
+    repository: Arc<dyn ChannelRepository>,
     deliveries: Arc<dyn DeliveryRepository>,
     vault: Arc<dyn Vault>,
     clock: Arc<dyn Clock>,
@@ -37,13 +37,13 @@ pub struct Channels {
 impl Channels {
     /// Made of its ports.
     pub fn new(
-        channels: Arc<dyn ChannelRepository>,
+        repository: Arc<dyn ChannelRepository>,
         deliveries: Arc<dyn DeliveryRepository>,
         vault: Arc<dyn Vault>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { channels, deliveries, vault, clock, entropy }
+        Self { repository, deliveries, vault, clock, entropy }
     }
 
     /// Makes a channel.
@@ -75,7 +75,7 @@ impl Channels {
             created_at: now,
             updated_at: now,
         };
-        if !self.channels.create(channel.clone(), permit.author()).await? {
+        if !self.repository.create(channel.clone(), permit.author()).await? {
             return Err(AlertsError::NotFound("customer"));
         }
         Ok(OpenedChannel { channel, signing_secret })
@@ -113,7 +113,7 @@ impl Channels {
     }
 
     async fn find(&self, scope: &TenantScope, id: AlertChannelId) -> Result<Channel, AlertsError> {
-        self.channels.find(scope, id).await?.ok_or(AlertsError::NotFound("channel"))
+        self.repository.find(scope, id).await?.ok_or(AlertsError::NotFound("channel"))
     }
 
     /// The channels that the asker may see, in the order of their creation.
@@ -122,7 +122,7 @@ impl Channels {
         permit: &Permit<act::ReadAlertChannels>,
         page: &PageRequest,
     ) -> Result<Page<Channel>, AlertsError> {
-        Ok(self.channels.list(permit.scope(), page).await?)
+        Ok(self.repository.list(permit.scope(), page).await?)
     }
 
     /// Puts what is wished for in the place of a channel, if it is at the `expected` version. Whose
@@ -155,7 +155,7 @@ impl Channels {
             updated_at: self.clock.now(),
             ..before
         };
-        done(self.channels.update(channel, permit.author()).await?, "channel")
+        done(self.repository.update(channel, permit.author()).await?, "channel")
     }
 
     /// Gives a webhook another secret to sign with. The old one is not used from then on.
@@ -178,7 +178,7 @@ impl Channels {
             updated_at: self.clock.now(),
             ..before
         };
-        let channel = done(self.channels.update(channel, permit.author()).await?, "channel")?;
+        let channel = done(self.repository.update(channel, permit.author()).await?, "channel")?;
         Ok(OpenedChannel { channel, signing_secret: Some(secret) })
     }
 
@@ -192,7 +192,7 @@ impl Channels {
         id: AlertChannelId,
     ) -> Result<(), AlertsError> {
         let now = self.clock.now();
-        let gone = self.channels.delete(permit.scope(), id, permit.author(), now).await?;
+        let gone = self.repository.delete(permit.scope(), id, permit.author(), now).await?;
         if gone { Ok(()) } else { Err(AlertsError::NotFound("channel")) }
     }
 

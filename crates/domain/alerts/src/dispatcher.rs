@@ -96,13 +96,13 @@ impl Dispatcher {
     ) -> Result<Result<Option<u16>, NotSent>, StorageError> {
         let place = Channel::secrets_place(channel.id);
         let secret = match &channel.secret {
-            Some(sealed) => match self.vault.open(&place, sealed).await? {
-                Some(secret) => Some(secret),
-                None => {
+            Some(sealed) => {
+                let Some(secret) = self.vault.open(&place, sealed).await? else {
                     let reason = "its secret can't be opened: set it anew".to_owned();
                     return Ok(Err(NotSent { status: None, reason }));
-                }
-            },
+                };
+                Some(secret)
+            }
             None => None,
         };
         let now = self.clock.now();

@@ -100,7 +100,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         above: 90.0,
-        hold: Duration::from_secs(60),
+        hold: Duration::from_mins(1),
         resolve_below: 80.0,
         resolve_for: Duration::from_secs(30),
     };

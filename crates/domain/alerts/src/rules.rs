@@ -13,7 +13,7 @@ use crate::{AlertsError, ChannelRepository, InvalidAlert, Rule, RuleRepository, 
 /// What people do with rules.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    rules: Arc<dyn RuleRepository>,
+    repository: Arc<dyn RuleRepository>,
     channels: Arc<dyn ChannelRepository>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -40,12 +40,12 @@ pub(crate) fn owner(
 impl Rules {
     /// Made of its ports.
     pub fn new(
-        rules: Arc<dyn RuleRepository>,
+        repository: Arc<dyn RuleRepository>,
         channels: Arc<dyn ChannelRepository>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { rules, channels, clock, entropy }
+        Self { repository, channels, clock, entropy }
     }
 
     /// Makes a rule.
@@ -62,7 +62,7 @@ impl Rules {
         let id = AlertRuleId::new(&*self.clock, &*self.entropy);
         let rule = wish.into_rule(id, customer_id, self.clock.now())?;
         self.check_channels(permit, customer_id, &rule.channel_ids).await?;
-        if !self.rules.create(rule.clone(), permit.author()).await? {
+        if !self.repository.create(rule.clone(), permit.author()).await? {
             return Err(AlertsError::NotFound("customer"));
         }
         Ok(rule)
@@ -101,7 +101,7 @@ impl Rules {
     }
 
     async fn find(&self, scope: &TenantScope, id: AlertRuleId) -> Result<Rule, AlertsError> {
-        self.rules.find(scope, id).await?.ok_or(AlertsError::NotFound("rule"))
+        self.repository.find(scope, id).await?.ok_or(AlertsError::NotFound("rule"))
     }
 
     /// The rules that the asker may see, in the order of their creation.
@@ -110,7 +110,7 @@ impl Rules {
         permit: &Permit<act::ReadAlerts>,
         page: &PageRequest,
     ) -> Result<Page<Rule>, AlertsError> {
-        Ok(self.rules.list(permit.scope(), page).await?)
+        Ok(self.repository.list(permit.scope(), page).await?)
     }
 
     /// Puts what is wished for in the place of a rule, if it is at the `expected` version. Whose it
@@ -134,7 +134,7 @@ impl Rules {
         let version = before.version.saturating_add(1);
         let rule = Rule { version, created_at: before.created_at, ..rule };
         self.check_channels(permit, rule.customer_id, &rule.channel_ids).await?;
-        done(self.rules.update(rule, permit.author()).await?, "rule")
+        done(self.repository.update(rule, permit.author()).await?, "rule")
     }
 
     /// Removes a rule. Its open alerts are resolved.
@@ -147,7 +147,7 @@ impl Rules {
         id: AlertRuleId,
     ) -> Result<(), AlertsError> {
         let now = self.clock.now();
-        let gone = self.rules.delete(permit.scope(), id, permit.author(), now).await?;
+        let gone = self.repository.delete(permit.scope(), id, permit.author(), now).await?;
         if gone { Ok(()) } else { Err(AlertsError::NotFound("rule")) }
     }
 }

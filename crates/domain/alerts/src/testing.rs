@@ -58,7 +58,6 @@ pub fn machine(seed: u64, tags: &[&str]) -> Machine {
 ///
 /// # Panics
 /// When there is no such kind.
-
 pub fn condition(kind: &str) -> Condition {
     let wish = ConditionWish {
         kind: kind.to_owned(),

@@ -188,13 +188,12 @@ impl Watcher {
                 continue;
             }
             match (seen, alert.clear_since) {
-                (None, None) => {}
                 (None, Some(_)) => marks.push((alert.id, None)),
                 (Some(seen), since) if seen - since.unwrap_or(seen) >= resolve_for => {
                     self.step(alert, Step::Resolve, now).await?;
                 }
                 (Some(seen), None) => marks.push((alert.id, Some(seen))),
-                (Some(_), Some(_)) => {}
+                (None, None) | (Some(_), Some(_)) => {}
             }
         }
         self.memory.lock().here = here;

@@ -1,5 +1,5 @@
 //! How messages go out.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 use std::sync::Arc;
 
@@ -35,13 +35,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (fake, messenger) = (Arc::new(FakeAlerts::default()), Arc::default());
+        let fake = Arc::new(FakeAlerts::default());
+        let messenger = Arc::new(FakeMessenger::default());
         let (clock, entropy) = (Arc::new(FakeClock::default()), Arc::new(SeededEntropy::new(1)));
         let vault = Arc::new(FakeVault);
         let dispatcher = Dispatcher::new(
             fake.clone(),
             fake.clone(),
-            Arc::clone(&messenger) as _,
+            messenger.clone(),
             vault.clone(),
             clock.clone(),
             entropy.clone(),

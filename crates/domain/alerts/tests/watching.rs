@@ -1,5 +1,5 @@
 //! What is found out, with a clock that tests move.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -86,16 +86,13 @@ async fn enrol(
         Some(known) => Some(complete_one(transaction, known).await?),
         None => None,
     };
-    let (agent, action) = match known.clone() {
-        Some(known) => {
-            let agent = agent.succeeding(known);
-            Entity::update(row(&agent)).exec(transaction).await?;
-            (agent, "agent.enrol_again")
-        }
-        None => {
-            Entity::insert(row(&agent)).exec_without_returning(transaction).await?;
-            (agent, "agent.enrol")
-        }
+    let (agent, action) = if let Some(known) = known.clone() {
+        let agent = agent.succeeding(known);
+        Entity::update(row(&agent)).exec(transaction).await?;
+        (agent, "agent.enrol_again")
+    } else {
+        Entity::insert(row(&agent)).exec_without_returning(transaction).await?;
+        (agent, "agent.enrol")
     };
     let groups = write(transaction, known.as_ref(), &agent).await?;
     let agent = Agent { groups, ..agent };
@@ -104,7 +101,8 @@ async fn enrol(
     Ok(agent.id)
 }
 
-/// Whose the machine will be, and the tags and groups that it gets. Who let it in is entered as its author.
+/// Whose the machine will be, and the tags and groups that it gets. Who let it in is entered as its
+/// author.
 async fn admit(
     transaction: &DatabaseTransaction,
     admission: Admission,

@@ -131,20 +131,17 @@ impl Conditions {
         }
         let mut texts = Query::select();
         texts.column(text::Column::AgentId).from(text::Entity);
-        match (self.backend, lead) {
-            (DatabaseBackend::Sqlite, Lead::Filter) => {
-                let phrase = format!("\"{}\"", q.replace('"', "\"\""));
-                let found = Query::select()
-                    .column("rowid")
-                    .from("agent_texts_index")
-                    .and_where(Expr::cust_with_values("agent_texts_index MATCH ?", [phrase]))
-                    .take();
-                texts.and_where(text::Column::Number.in_subquery(found));
-            }
-            _ => {
-                let pattern = LikeExpr::new(contains(&q)).escape('\\');
-                texts.and_where(Expr::col((text::Entity, text::Column::Text)).like(pattern));
-            }
+        if self.backend == DatabaseBackend::Sqlite && lead == Lead::Filter {
+            let phrase = format!("\"{}\"", q.replace('"', "\"\""));
+            let found = Query::select()
+                .column("rowid")
+                .from("agent_texts_index")
+                .and_where(Expr::cust_with_values("agent_texts_index MATCH ?", [phrase]))
+                .take();
+            texts.and_where(text::Column::Number.in_subquery(found));
+        } else {
+            let pattern = LikeExpr::new(contains(&q)).escape('\\');
+            texts.and_where(Expr::col((text::Entity, text::Column::Text)).like(pattern));
         }
         among(texts, text::Column::AgentId, lead)
     }

@@ -31,9 +31,10 @@ const REMEMBERED: usize = 64;
 
 /// How many agents passed lately what many pass.
 #[derive(Debug, Clone, Default)]
-pub(super) struct RecentCounts(
-    Arc<Mutex<Vec<(Timestamp, TenantScope, AgentFilter, StatusCounts)>>>,
-);
+pub(super) struct RecentCounts(Arc<Mutex<Vec<RecentCount>>>);
+
+/// When it was counted, what, and what came out.
+type RecentCount = (Timestamp, TenantScope, AgentFilter, StatusCounts);
 
 impl RecentCounts {
     fn find(

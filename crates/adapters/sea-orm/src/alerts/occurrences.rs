@@ -325,9 +325,8 @@ impl SeaAlerts {
         let ids: Vec<_> = ids.iter().map(|id| id.as_uuid()).collect();
         let mut found = Vec::with_capacity(ids.len());
         for ids in ids.chunks(IDS_AT_ONCE) {
-            let these = agents::Column::Id.is_in(ids.iter().copied());
-            let there = these.and(agents::Column::DeletedAt.is_null());
-            let rows = machine_columns().filter(there).into_tuple();
+            let live = machine_columns().filter(agents::Column::DeletedAt.is_null());
+            let rows = live.filter(agents::Column::Id.is_in(ids.iter().copied())).into_tuple();
             found.extend(rows.all(self.database.reader()).await.map_err(reading)?);
         }
         Ok(found)

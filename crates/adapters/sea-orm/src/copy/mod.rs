@@ -16,7 +16,7 @@ use sea_orm::{
 use crate::connection::{Purpose, open};
 use crate::{DatabaseError, DatabaseUrl};
 use rows::{Batch, Digest};
-use tables::{Table, tables};
+use tables::{Table, number_on, tables};
 
 /// What became of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +103,7 @@ pub async fn copy(from: &DatabaseUrl, to: &DatabaseUrl) -> Result<Vec<CopiedTabl
         }
         copied.push(CopiedTable { name: table.name.clone(), rows: sent.rows() });
     }
+    number_on(&target).await.map_err(&failed)?;
     target.commit().await.map_err(&failed)?;
     Ok(copied)
 }

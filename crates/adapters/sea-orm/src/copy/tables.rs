@@ -10,9 +10,10 @@ use super::CopyError;
 /// Where migrations are remembered: each database has done its own.
 const MIGRATIONS: &str = "seaql_migrations";
 
+// Virtual tables and what they are kept in are indexes: triggers fill them.
 const SQLITE_COLUMNS: &str = "SELECT t.name, c.name, lower(c.type) \
-     FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c \
-     WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%'";
+     FROM pragma_table_list AS t JOIN pragma_table_info(t.name) AS c \
+     WHERE t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite%'";
 const SQLITE_REFERENCES: &str = "SELECT t.name, f.\"table\", '' \
      FROM sqlite_schema AS t JOIN pragma_foreign_key_list(t.name) AS f WHERE t.type = 'table'";
 const POSTGRES_COLUMNS: &str = "SELECT c.table_name::text, c.column_name::text, c.data_type::text \
@@ -23,6 +24,10 @@ const POSTGRES_REFERENCES: &str = "SELECT t.relname::text, r.relname::text, '' \
      FROM pg_constraint AS c JOIN pg_class AS t ON t.oid = c.conrelid \
      JOIN pg_class AS r ON r.oid = c.confrelid \
      WHERE c.contype = 'f' AND c.connamespace = current_schema()::regnamespace";
+
+const POSTGRES_NUMBERED: &str = "SELECT table_name::text, column_name::text, '' \
+     FROM information_schema.columns WHERE table_schema = current_schema() \
+     AND (is_identity = 'YES' OR column_default LIKE 'nextval(%')";
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +121,22 @@ impl Table {
         let kinds = self.columns.iter().enumerate();
         kinds.map(|(index, (_, kind))| kind.read(row, index)).collect()
     }
+}
+
+/// Has numbers that the database gives to rows go on behind those that there are.
+pub(super) async fn number_on(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
+    // SQLite goes by the rows themselves.
+    if connection.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    for (table, column, _) in triples(connection, POSTGRES_NUMBERED).await? {
+        let go_on = format!(
+            "SELECT setval(pg_get_serial_sequence('\"{table}\"', '{column}'), \
+             (SELECT coalesce(max(\"{column}\"), 0) + 1 FROM \"{table}\"), false)"
+        );
+        connection.execute_unprepared(&go_on).await?;
+    }
+    Ok(())
 }
 
 /// The tables, each behind those that it refers to.

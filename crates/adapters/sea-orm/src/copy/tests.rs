@@ -1,11 +1,15 @@
 //! Tests of copies between databases of both kinds.
 
+use muster_agents::Enrol;
+use muster_agents::testing::candidate;
 use muster_audit::AuditLog;
+use muster_customers::testing::token;
+use muster_kernel::testing::{FakeClock, SeededEntropy};
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
 
 use super::*;
 use crate::testing::{agents, fresh_file, fresh_postgresql_empty, open_database, planned};
-use crate::{Database, SeaAudit};
+use crate::{Database, SeaAgents, SeaAudit};
 
 fn url(text: &str) -> DatabaseUrl {
     text.parse().unwrap()
@@ -34,6 +38,11 @@ async fn everything_goes_from_either_kind_to_the_other_and_back() {
     assert_eq!(there, back);
     assert_eq!((rows(&there, "agents"), rows(&there, "schedule_history")), (2, 1));
     assert!(rows(&there, "library_items") >= 30, "once, though the schema brings them along");
+    // Numbers that the database gives to rows go on behind those that came along.
+    let registry = SeaAgents::new(open_database(&places[1]).await);
+    let later = candidate("later", None, &FakeClock::default(), &SeededEntropy::new(79));
+    let known = registry.enrol(token(101).hash.into(), later).await;
+    assert!(known.is_ok(), "{known:?}");
     let head = async |place| SeaAudit::new(open_database(place).await).head().await.unwrap();
     assert_eq!(head(&places[0]).await, head(&places[2]).await);
 }

@@ -271,7 +271,7 @@ async fn apply(
         let these = Of::GroupId.eq(id).and(Of::AgentId.is_in(ids.iter().copied()));
         member::Entity::delete_many().filter(these).exec(transaction).await?;
     }
-    let mut came = Vec::with_capacity(come.len());
+    let mut joined = Vec::with_capacity(come.len());
     for ids in come.chunks(IDS_AT_ONCE) {
         let can = joinable(transaction, group, ids).await?;
         let rows = can.iter().map(|agent_id| member::Model { group_id: id, agent_id: *agent_id });
@@ -279,9 +279,9 @@ async fn apply(
         if !rows.is_empty() {
             member::Entity::insert_many(rows).exec_without_returning(transaction).await?;
         }
-        came.extend(can);
+        joined.extend(can);
     }
-    Ok((came, go))
+    Ok((joined, go))
 }
 
 /// Those of these machines that can be in a group.

@@ -53,7 +53,7 @@ pub enum GroupsError {
 /// What people do with groups; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Groups {
-    groups: Arc<dyn GroupRepository>,
+    repository: Arc<dyn GroupRepository>,
     agents: Arc<dyn AgentRepository>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -62,12 +62,12 @@ pub struct Groups {
 impl Groups {
     /// Made of its ports.
     pub fn new(
-        groups: Arc<dyn GroupRepository>,
+        repository: Arc<dyn GroupRepository>,
         agents: Arc<dyn AgentRepository>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { groups, agents, clock, entropy }
+        Self { repository, agents, clock, entropy }
     }
 
     /// Makes a group. Whoever works for all customers and names none makes one of all customers;
@@ -92,7 +92,7 @@ impl Groups {
             created_at: now,
             updated_at: now,
         };
-        self.groups.create(group.clone(), permit.author()).await?;
+        self.repository.create(group.clone(), permit.author()).await?;
         Ok(group)
     }
 
@@ -118,7 +118,7 @@ impl Groups {
         filter: &GroupFilter,
         page: &PageRequest,
     ) -> Result<Page<Group>, GroupsError> {
-        Ok(self.groups.list(permit.scope(), filter, page).await?)
+        Ok(self.repository.list(permit.scope(), filter, page).await?)
     }
 
     /// Changes a group. With `expected`, only if that is its version; without, a change that comes
@@ -137,7 +137,7 @@ impl Groups {
         loop {
             let before = self.changeable(permit, id, expected).await?;
             let after = before.clone().changed(change.clone(), self.clock.now())?;
-            match self.groups.update(&before, after.clone(), permit.author()).await {
+            match self.repository.update(&before, after.clone(), permit.author()).await {
                 Err(GroupWriteError::Stale) if expected.is_none() => {}
                 Err(GroupWriteError::Stale) => return Err(GroupsError::Stale),
                 written => return written.map(|()| after).map_err(Into::into),
@@ -157,7 +157,7 @@ impl Groups {
     ) -> Result<(), GroupsError> {
         loop {
             let group = self.changeable(permit, id, expected).await?;
-            match self.groups.remove(&group, permit.author(), self.clock.now()).await {
+            match self.repository.remove(&group, permit.author(), self.clock.now()).await {
                 Err(GroupWriteError::Stale) if expected.is_none() => {}
                 Err(GroupWriteError::Stale) => return Err(GroupsError::Stale),
                 removed => return Ok(removed?),
@@ -187,7 +187,7 @@ impl Groups {
             MemberChange::Remove(_) => {}
         }
         let (author, now) = (permit.author(), self.clock.now());
-        match self.groups.change_members(&group, change, author, now).await {
+        match self.repository.change_members(&group, change, author, now).await {
             Err(GroupWriteError::Stale) => Err(GroupsError::NotFound),
             changed => Ok(changed?),
         }
@@ -202,7 +202,7 @@ impl Groups {
         permit: &Permit<A>,
         id: GroupId,
     ) -> Result<Membership, GroupsError> {
-        let group = self.groups.find(permit.scope(), id).await?;
+        let group = self.repository.find(permit.scope(), id).await?;
         Ok(group.ok_or(GroupsError::Unknown(id))?.membership())
     }
 
@@ -219,7 +219,7 @@ impl Groups {
         ids: &BTreeSet<GroupId>,
     ) -> Result<(), GroupsError> {
         for id in ids {
-            let group = self.groups.find(permit.scope(), *id).await?;
+            let group = self.repository.find(permit.scope(), *id).await?;
             let group = group.ok_or(GroupsError::Unknown(*id))?;
             if group.customer_id.is_some_and(|own| customer.is_some_and(|it| it != own)) {
                 return Err(GroupsError::Unknown(*id));
@@ -233,7 +233,7 @@ impl Groups {
     }
 
     async fn find(&self, scope: &TenantScope, id: GroupId) -> Result<Group, GroupsError> {
-        self.groups.find(scope, id).await?.ok_or(GroupsError::NotFound)
+        self.repository.find(scope, id).await?.ok_or(GroupsError::NotFound)
     }
 
     /// The group, if the asker may change it and it is the version that they know.

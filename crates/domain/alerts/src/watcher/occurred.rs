@@ -105,12 +105,11 @@ impl Watcher {
         let occurrences = &self.ports.occurrences;
         let until = occurrences.last_deed().await?;
         let known = self.memory.lock().occurred.deeds;
-        let after = match known {
-            Some(mark) => mark,
-            None => {
-                let mark = occurrences.mark(DEEDS).await?;
-                mark.and_then(|mark| u64::try_from(mark).ok()).unwrap_or(until)
-            }
+        let after = if let Some(mark) = known {
+            mark
+        } else {
+            let mark = occurrences.mark(DEEDS).await?;
+            mark.and_then(|mark| u64::try_from(mark).ok()).unwrap_or(until)
         };
         if until > after {
             let deeds = occurrences.deeds(after, until).await?;

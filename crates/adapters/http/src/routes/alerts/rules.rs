@@ -4,7 +4,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
 use muster_alerts::{Condition, ConditionWish, Metric, Rule, RuleWish};
-use muster_kernel::{AlertChannelId, AlertRuleId, CustomerId, act};
+use muster_kernel::{AgentId, AlertChannelId, AlertRuleId, CustomerId, act};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -136,7 +136,7 @@ impl From<Rule> for AlertRuleAnswer {
             resolve_below,
             resolve_for_seconds,
             cool_down_seconds,
-            agent_ids: rule.selector.agent_ids.into_iter().map(|id| id.as_uuid()).collect(),
+            agent_ids: rule.selector.agent_ids.into_iter().map(AgentId::as_uuid).collect(),
             tags: rule.selector.tags.into_iter().collect(),
             os_type: rule.selector.os_type,
             channel_ids: rule.channel_ids.into_iter().map(AlertChannelId::as_uuid).collect(),

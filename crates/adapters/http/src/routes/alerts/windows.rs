@@ -4,7 +4,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
 use muster_alerts::{MaintenanceWindow, Span, SpanWish, WindowWish};
-use muster_kernel::{CustomerId, MaintenanceWindowId, act};
+use muster_kernel::{AgentId, CustomerId, MaintenanceWindowId, act};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -99,7 +99,7 @@ impl From<MaintenanceWindow> for AlertWindowAnswer {
             id: window.id.as_uuid(),
             name: window.name,
             customer_id: window.customer_id.map(CustomerId::as_uuid),
-            agent_ids: window.selector.agent_ids.into_iter().map(|id| id.as_uuid()).collect(),
+            agent_ids: window.selector.agent_ids.into_iter().map(AgentId::as_uuid).collect(),
             tags: window.selector.tags.into_iter().collect(),
             os_type: window.selector.os_type,
             from,
