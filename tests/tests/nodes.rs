@@ -196,7 +196,8 @@ async fn a_ticket_opens_one_stream_on_whichever_node_it_comes_to() {
     let mut statuses = Vec::new();
     for server in nodes.servers.iter().rev() {
         let url = format!("{}/api/v1/events?ticket={ticket}", server.url());
-        statuses.push(reqwest::get(url).await.unwrap().status().as_u16());
+        let asked = reqwest::Client::new().get(url).header("accept", "text/event-stream");
+        statuses.push(asked.send().await.unwrap().status().as_u16());
     }
     assert_eq!(statuses, [200, 401]);
 }
