@@ -9,8 +9,8 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use muster_tests::{Api, Server};
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use muster_tests::{Api, Server, fresh_postgres};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use serde_json::{Value, json};
 
 const MACHINES: usize = 100_000;
@@ -23,12 +23,17 @@ fn main() {
 }
 
 async fn run() {
-    let server = Server::start().await;
+    println!("SQLite");
+    lists(Server::on_sqlite().await).await;
+    println!("PostgreSQL");
+    lists(Server::on_database(&fresh_postgres().await, &[]).await).await;
+}
+
+async fn lists(server: Server) {
     let api = server.admin().await;
     api.put("/settings", &json!({ "rate_limits": false })).await;
     let (acme, other) = (api.customer("Acme").await, api.customer("Other").await);
-    let url = format!("sqlite://{}", server.data_dir().join("muster.db").display());
-    let database = Database::connect(url).await.unwrap();
+    let database = server.database().await;
     let begun = Instant::now();
     fill(&database, &acme, &other).await;
     println!("{MACHINES} machines are in the database after {:.1?}", begun.elapsed());
@@ -74,48 +79,74 @@ async fn run() {
 
 /// Fills the tables as enrolment does, in few statements.
 async fn fill(database: &DatabaseConnection, acme: &str, other: &str) {
-    let blob = |id: &str| format!("X'{}'", id.replace('-', ""));
-    let (acme, other) = (blob(acme), blob(other));
-    let numbers = format!(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MACHINES})"
-    );
     let info = "{\"hostname\":\"x\",\"os\":\"Debian GNU/Linux 12\",\"os_version\":\"12\",\
         \"kernel_version\":\"6.1\",\"architecture\":\"x86_64\",\"cpu_model\":\"AMD EPYC 7543\",\
         \"cpu_count\":8,\"memory_bytes\":34359738368,\"disk_bytes\":1099511627776,\
         \"interfaces\":[{\"name\":\"eth0\",\"mac_address\":\"02:00:00:00:00:01\",\
         \"addresses\":[\"10.0.0.7/24\"]}],\"logged_in_users\":[\"root\"],\"pending_reboot\":false,\
         \"time_zone\":\"Europe/Berlin\",\"reported_at\":\"2026-11-21T00:00:00Z\"}";
+    let (numbers, id, name, now) = match database.get_database_backend() {
+        DbBackend::Postgres => (
+            format!("generate_series(1::bigint, {MACHINES}) AS n(i)"),
+            "(lpad(to_hex(1760000000000 + i), 12, '0') || '7' || lpad(to_hex(i % 4096), 3, '0') \
+                || '8' || lpad(to_hex(i), 15, '0'))::uuid",
+            format!("'web-' || lpad((i * 7919 % {MACHINES})::text, 5, '0')"),
+            "extract(epoch FROM now())::bigint",
+        ),
+        _ => (
+            format!(
+                "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+                    WHERE i < {MACHINES}) SELECT i FROM n) AS n"
+            ),
+            "unhex(printf('%012x7%03x8%015x', 1760000000000 + i, i % 4096, i))",
+            format!("printf('web-%05d', i * 7919 % {MACHINES})"),
+            "unixepoch()",
+        ),
+    };
+    let (acme, other) = (uuid(database, acme), uuid(database, other));
     let agents = format!(
-        "{numbers} INSERT INTO agents (id, customer_id, hostname, canonical_hostname, ip_address, \
+        "INSERT INTO agents (id, customer_id, hostname, canonical_hostname, ip_address, \
             os_type, os, version, capabilities, notes, machine_id, system_info, token_hash, \
             last_seen, created_at, updated_at, deleted_at, time_zone) \
-         SELECT unhex(printf('%012x7%03x8%015x', 1760000000000 + i, i % 4096, i)), \
-            CASE WHEN i % 10 < 6 THEN {acme} ELSE {other} END, \
-            printf('web-%05d', i * 7919 % {MACHINES}), printf('web-%05d', i * 7919 % {MACHINES}), \
-            printf('10.%d.%d.%d', i / 65536, i / 256 % 256, i % 256), \
+         SELECT {id}, CASE WHEN i % 10 < 6 THEN {acme} ELSE {other} END, {name}, {name}, \
+            '10.' || (i / 65536) || '.' || (i / 256 % 256) || '.' || (i % 256), \
             CASE WHEN i % 100 = 0 THEN 'macos' WHEN i % 3 = 0 THEN 'windows' ELSE 'linux' END, \
-            'Debian GNU/Linux 12', '1.' || (i % 7), '[\"shell:sh\"]', NULL, printf('m-%d', i), \
-            '{info}', NULL, \
-            CASE WHEN i % 4 = 0 THEN 0 ELSE (unixepoch() + 86400) * 1000000 + i END, \
-            1760000000000000 + i * 1000, 1760000000000000, NULL, 'Europe/Berlin' FROM n"
+            'Debian GNU/Linux 12', '1.' || (i % 7), '[\"shell:sh\"]', NULL, 'm-' || i, \
+            '{info}', NULL, CASE WHEN i % 4 = 0 THEN 0 ELSE ({now} + 86400) * 1000000 + i END, \
+            1760000000000000 + i * 1000, 1760000000000000, NULL, 'Europe/Berlin' FROM {numbers}"
     );
-    let tags = "INSERT INTO agent_tags (agent_id, tag) \
-        SELECT id, CASE WHEN rowid % 2 = 0 THEN 'prod' ELSE 'test' END FROM agents \
-        UNION ALL SELECT id, 'rack-' || (rowid % 1000) FROM agents";
+    let tags = format!(
+        "INSERT INTO agent_tags (agent_id, tag) \
+         SELECT id, CASE WHEN r % 2 = 0 THEN 'prod' ELSE 'test' END FROM {NUMBERED} \
+         UNION ALL SELECT id, 'rack-' || (r % 1000) FROM {NUMBERED}"
+    );
     let texts = "INSERT INTO agent_texts (agent_id, text) \
-        SELECT id, canonical_hostname || char(10) || ip_address || char(10) || lower(os) \
-        || char(10) FROM agents";
-    for statement in [agents.as_str(), tags, texts] {
+        SELECT id, canonical_hostname || '\n' || ip_address || '\n' || lower(os) || '\n' FROM agents";
+    for statement in [&*agents, &*tags, texts] {
         database.execute_unprepared(statement).await.unwrap();
+    }
+    if database.get_database_backend() == DbBackend::Postgres {
+        // What the server does by itself within minutes.
+        database.execute_unprepared("VACUUM ANALYZE").await.unwrap();
+    }
+}
+
+/// The machines with their numbers.
+const NUMBERED: &str = "(SELECT id, row_number() OVER (ORDER BY id) AS r FROM agents) AS a";
+
+fn uuid(database: &DatabaseConnection, id: &str) -> String {
+    match database.get_database_backend() {
+        DbBackend::Postgres => format!("'{id}'::uuid"),
+        _ => format!("X'{}'", id.replace('-', "")),
     }
 }
 
 /// Puts every fifth machine into a group.
 async fn join(database: &DatabaseConnection, group: &str) {
+    let group = uuid(database, group);
     let statement = format!(
         "INSERT INTO agent_group_members (group_id, agent_id) \
-         SELECT X'{}', id FROM agents WHERE rowid % 5 = 0",
-        group.replace('-', "")
+         SELECT {group}, id FROM {NUMBERED} WHERE r % 5 = 0"
     );
     database.execute_unprepared(&statement).await.unwrap();
 }

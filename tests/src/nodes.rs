@@ -5,11 +5,10 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::Signal;
-use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
 use tempfile::TempDir;
 
 use crate::process::{Process, free_port};
-use crate::{Api, Server};
+use crate::{Api, Server, fresh_postgres};
 
 /// A `redis-server` that can be killed, stopped and started again.
 #[derive(Debug)]
@@ -105,20 +104,4 @@ impl Nodes {
         }
         admins
     }
-}
-
-/// The URL of an empty PostgreSQL database; it goes with its server.
-async fn fresh_postgres() -> String {
-    let server = std::env::var("MUSTER_TEST_POSTGRES").expect(
-        "MUSTER_TEST_POSTGRES is not set: run `make test`, or \
-         `scripts/with-services cargo nextest run`",
-    );
-    let admin = Database::connect(&server).await.unwrap();
-    let name = Statement::from_string(DbBackend::Postgres, "SELECT 'test_' || gen_random_uuid()");
-    let name: String =
-        admin.query_one_raw(name).await.unwrap().unwrap().try_get_by_index(0).unwrap();
-    admin.execute_unprepared(&format!("CREATE DATABASE \"{name}\"")).await.unwrap();
-    let (place, parameters) = server.split_once('?').unwrap_or((&server, ""));
-    let (host, _) = place.rsplit_once('/').unwrap();
-    format!("{host}/{name}?{parameters}")
 }

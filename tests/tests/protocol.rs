@@ -274,3 +274,20 @@ async fn an_agent_gets_no_more_commands_at_a_time_than_its_window_and_the_rest_w
         executed(&mut agent).await;
     }
 }
+
+#[tokio::test]
+async fn a_text_with_a_nul_is_kept_without_it_and_spoils_nobody_elses_writes() {
+    let world = world().await;
+    let id = world.queue("x").await;
+    let mut agent = world.welcomed(Vec::new()).await;
+    let execute = executed(&mut agent).await;
+    let AgentMessage::Finished(failed) = finished(execute.command_id) else { panic!("another") };
+    let outcome = Outcome::Failed;
+    let detail = Some("a\0b".to_owned());
+    let failed = Finished { outcome, exit_code: Some(1), detail, ..failed };
+    agent.say(&AgentMessage::Finished(failed)).await.expect("it is heard");
+    let ended = world.api.ended(&id).await;
+    assert_eq!((&ended["status"], &ended["failure"]["detail"]), (&json!("failed"), &json!("ab")));
+    let (status, code) = world.api.problem(Method::GET, "/agents?q=%00", &json!({})).await;
+    assert_eq!((status, code.as_str()), (400, "MALFORMED_REQUEST"));
+}

@@ -30,6 +30,8 @@ pub struct Cursor {
 }
 
 const VERSION: u8 = 1;
+/// The longest key that a cursor of ours has, in bytes.
+const MAX_KEY: usize = 1024;
 
 /// The text given is no cursor that this version of Muster made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +67,9 @@ impl Cursor {
     pub fn decode(text: &str) -> Result<Self, InvalidCursor> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
         let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| InvalidCursor)?;
-        if cursor.version == VERSION { Ok(cursor) } else { Err(InvalidCursor) }
+        let key = cursor.key.as_deref().unwrap_or_default();
+        let is_text = key.len() <= MAX_KEY && !key.contains('\0');
+        if cursor.version == VERSION && is_text { Ok(cursor) } else { Err(InvalidCursor) }
     }
 }
 

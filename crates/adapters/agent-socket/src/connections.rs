@@ -208,9 +208,12 @@ impl Connections {
         self.inner.history.keep(record);
     }
 
-    /// Takes in what a machine says of its load.
+    /// Takes in what a machine says of its load. Of one that says it all the time most is passed
+    /// over: nobody else's goes without its place because of it.
     pub(crate) fn measured(&self, id: AgentId, link: &Link, metrics: Metrics) {
-        link.set_metrics(metrics);
+        if !link.set_metrics(metrics) {
+            return;
+        }
         self.inner.is_there(id, link);
         let (customer_id, at) = (link.peer.customer_id, self.inner.clock.now());
         self.inner.heartbeats.hear(Heartbeat { agent_id: id, customer_id, metrics, at });
@@ -232,14 +235,29 @@ impl Connections {
         let now = self.inner.clock.now();
         let mut seen = std::mem::take(&mut *self.inner.seen.lock());
         // When those were last seen who are gone is written with how their connections ended.
-        seen.retain(|id| self.inner.links.get(id).is_some_and(|link| link.look()));
+        seen.retain(|id| {
+            self.inner.links.get(id).is_some_and(|link| {
+                link.look();
+                true
+            })
+        });
+        seen.sort_unstable();
+        seen.dedup();
         if seen.is_empty() {
             return Ok(());
         }
-        for gone in agents.record_seen(seen, now).await? {
-            self.disconnect(gone);
+        match agents.record_seen(seen.clone(), now).await {
+            Ok(gone) => {
+                for gone in gone {
+                    self.disconnect(gone);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.inner.seen.lock().extend(seen);
+                Err(error)
+            }
         }
-        Ok(())
     }
 
     /// Writes the connections that have ended since the last call.

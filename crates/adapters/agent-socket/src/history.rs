@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 /// How many ended connections are written at a time.
 const WRITTEN_AT_ONCE: usize = 500;
+/// Where so many can't be kept, it is the database.
+const MAX_UNKEPT: usize = 5;
 /// How many ended connections wait for a database that does not answer.
 const MAX_WAITING: usize = 100_000;
 
@@ -101,10 +103,25 @@ impl History {
             if some.is_empty() {
                 return Ok(());
             }
-            if let Err(error) = log.record_ended(some.clone()).await {
+            if let Err(error) = log.record_ended(some.clone()).await
+                && !Self::one_by_one(log, &some).await
+            {
                 self.ended.lock().splice(..0, some);
                 return Err(error);
             }
         }
+    }
+
+    /// Writes each by itself, so that one which can't be kept keeps nobody else's from it; says
+    /// whether it is that, and not the database.
+    async fn one_by_one(log: &dyn ConnectionLog, some: &[ConnectionRecord]) -> bool {
+        let mut unkept = 0;
+        for record in some {
+            unkept += usize::from(log.record_ended(vec![record.clone()]).await.is_err());
+            if unkept == MAX_UNKEPT {
+                return false;
+            }
+        }
+        unkept < some.len()
     }
 }

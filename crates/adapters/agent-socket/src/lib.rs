@@ -13,6 +13,7 @@ mod connections;
 mod history;
 mod link;
 mod polled;
+mod scrub;
 mod session;
 mod streams;
 mod translate;

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 /// A peer that said nothing for so long is gone.
 pub(crate) const SILENCE: Duration = Duration::from_secs(DEAD_AFTER_SECONDS);
+/// Loads that come sooner than this one after another are not kept each.
+const BETWEEN_METRICS: Duration = Duration::from_secs(5);
 /// How long a connection may take to show that there is somebody at its other end.
 const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -91,7 +93,8 @@ pub(crate) struct Link {
     pub(crate) peer: Peer,
     pub(crate) connected_at: Timestamp,
     last_frame: Mutex<(Timestamp, Instant)>,
-    metrics: Mutex<Option<Metrics>>,
+    /// The load, and since when none was news.
+    metrics: Mutex<Option<(Metrics, Instant)>>,
     /// Whether a frame came since last-seen times were last written.
     seen: AtomicBool,
     /// Commands that the agent has and that have not ended.
@@ -119,8 +122,14 @@ impl Link {
         }
     }
 
-    pub(crate) fn set_metrics(&self, metrics: Metrics) {
-        *self.metrics.lock() = Some(metrics);
+    /// Keeps the load; says whether it is news, and not one of many at a time.
+    pub(crate) fn set_metrics(&self, metrics: Metrics) -> bool {
+        let mut known = self.metrics.lock();
+        let since = known.map(|(_, since)| since);
+        let is_news = since.is_none_or(|since| since.elapsed() >= BETWEEN_METRICS);
+        let since = since.filter(|_| !is_news).unwrap_or_else(Instant::now);
+        *known = Some((metrics, since));
+        is_news
     }
 
     pub(crate) fn set_unfinished(&self, count: usize) {
@@ -185,7 +194,7 @@ impl Link {
             transport: self.peer.transport,
             peer_address: self.peer.address.clone(),
             last_frame_at: self.last_frame_at(),
-            metrics: *self.metrics.lock(),
+            metrics: self.metrics.lock().map(|(metrics, _)| metrics),
         }
     }
 }

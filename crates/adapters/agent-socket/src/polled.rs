@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::AgentSocketPorts;
+use crate::scrub::scrub;
 use crate::session::{Incoming, Outgoing, Session, letters};
 
 /// How many frames wait in either direction before their sender waits.
@@ -72,8 +73,9 @@ impl Polls {
         ports: &Arc<AgentSocketPorts>,
         agent_id: AgentId,
         peer_address: Option<String>,
-        request: Value,
+        mut request: Value,
     ) -> Result<PollAnswer, PollRefusal> {
+        scrub(&mut request);
         let request: PollRequest =
             serde_json::from_value(request).map_err(|error| PollRefusal::malformed(&error))?;
         let mailbox = match request.connection_id {

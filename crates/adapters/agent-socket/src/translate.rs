@@ -148,8 +148,8 @@ pub(crate) fn system_info(info: wire::SystemInfo, now: Timestamp) -> SystemInfo 
         addresses: interface.addresses,
     };
     SystemInfo {
-        hostname: info.hostname,
-        os: info.os,
+        hostname: cut(&info.hostname),
+        os: cut(&info.os),
         os_version: info.os_version,
         kernel_version: info.kernel_version,
         architecture: info.architecture,

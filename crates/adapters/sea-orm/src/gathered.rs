@@ -49,7 +49,7 @@ impl<T, R> Default for Waiting<T, R> {
     }
 }
 
-impl<T: Send + 'static, R: Send + 'static> Gathered<T, R> {
+impl<T: Clone + Send + 'static, R: Send + 'static> Gathered<T, R> {
     /// Nothing waits yet; `work` is what is done with all that will.
     pub(crate) fn new(work: Work<T, R>) -> Self {
         Self { waiting: Arc::default(), work }
@@ -77,38 +77,59 @@ impl<T: Send + 'static, R: Send + 'static> Gathered<T, R> {
     /// through, whether or not the first caller still waits: others do.
     fn send_job(&self, database: &Database) {
         let (waiting, work) = (Arc::clone(&self.waiting), self.work);
-        let replies = Arc::new(Mutex::new(None));
-        let taken = Arc::clone(&replies);
+        let taken = Arc::new(Mutex::new(None));
+        let keep = Arc::clone(&taken);
         let written = database.write(move |transaction| {
             async move {
-                let Waiting { items, replies } = std::mem::take(&mut *waiting.lock());
-                *taken.lock() = Some(replies);
+                let all = std::mem::take(&mut *waiting.lock());
+                let items = all.items.clone();
+                *keep.lock() = Some(all);
                 work(transaction, items).await
             }
             .boxed()
         });
-        let waiting = Arc::clone(&self.waiting);
+        let (waiting, database) = (Arc::clone(&self.waiting), database.clone());
         tokio::spawn(async move {
             let outcome: Result<Vec<R>, DatabaseError> = written.await;
-            let taken = replies.lock().take();
+            let taken = taken.lock().take();
             // Where no transaction could be begun, nothing was taken from the queue.
-            let replies = taken.unwrap_or_else(|| std::mem::take(&mut *waiting.lock()).replies);
-            tell(replies, outcome.map_err(StorageError::from));
+            let began = taken.is_some();
+            let all = taken.unwrap_or_else(|| std::mem::take(&mut *waiting.lock()));
+            match outcome {
+                Ok(results) => {
+                    for (reply, result) in all.replies.into_iter().zip(results) {
+                        let _ = reply.send(Ok(result));
+                    }
+                }
+                Err(error) if began && all.items.len() > 1 => {
+                    tracing::warn!(error.cause = %error, "a shared write failed; one by one");
+                    one_by_one(&database, work, all).await;
+                }
+                Err(error) => refuse(all.replies, &error.into()),
+            }
         });
     }
 }
 
-fn tell<R>(replies: Replies<R>, outcome: Result<Vec<R>, StorageError>) {
-    match outcome {
-        Ok(results) => {
-            for (reply, result) in replies.into_iter().zip(results) {
-                let _ = reply.send(Ok(result));
-            }
+/// Writes each item by itself: one that can't be written keeps nobody else's from it.
+async fn one_by_one<T: Send + 'static, R: Send + 'static>(
+    database: &Database,
+    work: Work<T, R>,
+    all: Waiting<T, R>,
+) {
+    for (item, reply) in all.items.into_iter().zip(all.replies) {
+        let written: Result<Vec<R>, DatabaseError> =
+            database.write(move |transaction| work(transaction, vec![item])).await;
+        let result = written.map(|mut results| results.pop()).map_err(StorageError::from);
+        // Who is answered with nothing hears that the writer has stopped.
+        if let Some(result) = result.transpose() {
+            let _ = reply.send(result);
         }
-        Err(error) => {
-            for reply in replies {
-                let _ = reply.send(Err(error.clone()));
-            }
-        }
+    }
+}
+
+fn refuse<R>(replies: Replies<R>, error: &StorageError) {
+    for reply in replies {
+        let _ = reply.send(Err(error.clone()));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use muster_agents::metrics::{Recorder, Upkeep, Written};
+use muster_agents::metrics::{LookedAfter, Recorder, Upkeep, Written};
 use tokio_util::sync::CancellationToken;
 
 use super::{log, pause};
@@ -49,7 +49,15 @@ pub(crate) async fn look_after(upkeep: Upkeep, stop: CancellationToken) {
         let mut after = None;
         loop {
             after = match upkeep.some(after).await {
-                Ok(last) => last,
+                Ok(LookedAfter { last, passed_over }) => {
+                    for (id, error) in passed_over {
+                        log(
+                            &error,
+                            &format!("the metrics of agent {id} could not be looked after"),
+                        );
+                    }
+                    last
+                }
                 Err(error) => {
                     log(&error, "metrics could not be looked after");
                     None

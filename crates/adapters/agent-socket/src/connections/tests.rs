@@ -299,3 +299,16 @@ async fn who_connects_while_the_server_shuts_down_is_told_so() {
     let told = late.told.try_recv();
     assert!(matches!(told, Ok(Instruct::Close(CloseReason::Shutdown))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_says_its_load_all_the_time_takes_nobody_elses_place() {
+    let world = world();
+    let peer = world.connect(1);
+    let load = muster_agents::testing::metrics::heartbeat(1, 0).metrics;
+    let mut news = 0;
+    for _ in 0..100 {
+        news += usize::from(peer.link.set_metrics(load));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(news, 2, "one in five seconds");
+}

@@ -10,6 +10,7 @@ use muster_protocol::{AgentMessage, DEAD_AFTER_SECONDS, Polled, ServerMessage, S
 use tokio::sync::mpsc;
 
 use super::End;
+use crate::scrub;
 
 /// How long a peer may take to make room for a frame.
 const SEND_PATIENCE: Duration = Duration::from_secs(10);
@@ -57,7 +58,7 @@ pub(crate) fn letters(requests: mpsc::Receiver<Incoming>) -> Arrivals {
 
 fn read(message: AggregatedMessage) -> Result<Incoming, End> {
     match message {
-        AggregatedMessage::Text(text) => match serde_json::from_str(&text) {
+        AggregatedMessage::Text(text) => match scrub::read(&text) {
             Ok(message) => Ok(Incoming::Message(message)),
             Err(error) => Err(End::Malformed(error.to_string())),
         },

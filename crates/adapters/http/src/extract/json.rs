@@ -133,6 +133,9 @@ async fn collect(mut payload: web::Payload, max_bytes: usize) -> Result<web::Byt
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if let Some(at) = nul(body)? {
+        return Err(Problem::invalid(at, "there is a NUL in it, which no text here may have"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let inner = error.inner();
@@ -144,6 +147,33 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })?;
     deserializer.end().map_err(|error| malformed(&error))?;
     Ok(value)
+}
+
+/// Where a text with a NUL is, if there is one: PostgreSQL keeps none.
+fn nul(body: &[u8]) -> Result<Option<String>, Problem> {
+    if !body.windows(6).any(|bytes| bytes == b"\\u0000") {
+        return Ok(None);
+    }
+    let value = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    Ok(nul_in(&value))
+}
+
+fn nul_in(value: &serde_json::Value) -> Option<String> {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.contains('\0').then(String::new),
+        Value::Array(values) => values
+            .iter()
+            .enumerate()
+            .find_map(|(index, value)| Some(format!("/{index}{}", nul_in(value)?))),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            if name.contains('\0') {
+                return Some(String::new());
+            }
+            Some(format!("/{}{}", pointer_token(name), nul_in(value)?))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -215,6 +245,7 @@ mod tests {
             (r#"{"name": "a", "colour": "red"}"#, "colour"),
             ("{}", "missing field `name`"),
             ("[]", "missing"),
+            (r#"{"name": "a\u0000"}"#, "/name"),
         ];
         for (body, hint) in cases {
             let (status, document) = answer(body);

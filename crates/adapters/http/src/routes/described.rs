@@ -92,6 +92,12 @@ pub(crate) fn check_parameters(request: &HttpRequest) -> Result<(), Problem> {
     if request.query_string().is_empty() {
         return Ok(());
     }
+    if form_urlencoded::parse(request.query_string().as_bytes())
+        .any(|(_, value)| value.contains('\0'))
+    {
+        let detail = "a query parameter has a NUL in it, which no text here may have";
+        return Err(Problem::new(ProblemCode::Malformed, detail));
+    }
     let Some(pattern) = request.match_pattern() else { return Ok(()) };
     let path = pattern.strip_prefix("/api/v1").or_else(|| pattern.strip_prefix("/api"));
     let path = path.unwrap_or(&pattern).trim_end_matches('/').to_owned();

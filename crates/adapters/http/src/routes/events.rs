@@ -47,7 +47,14 @@ pub(crate) async fn events(
     query: Query<EventsQuery>,
     request: HttpRequest,
 ) -> Result<impl Responder, Problem> {
-    let topics = query.0.topics()?;
+    let mut topics = query.0.topics()?;
+    // Whoever may only run commands hears nothing of machines.
+    if permit.also::<act::ReadAgents>().is_err() {
+        topics.remove(&Topic::Agents);
+    }
+    if permit.also::<act::ReadAlerts>().is_err() {
+        topics.remove(&Topic::Alerts);
+    }
     let since = match since(&request) {
         Since::Beginning => Since::Now,
         since => since,

@@ -40,10 +40,26 @@ pub(super) fn online_since(now: Timestamp) -> i64 {
 }
 
 impl Conditions {
+    /// Agents that are there, in `scope`, and pass, for reading along the index of an order.
+    pub(super) fn along(self, scope: &TenantScope, filter: &AgentFilter) -> Condition {
+        // Several customers have no order in common: theirs is read along the order of all.
+        let several = matches!(scope, TenantScope::Customers(ids) if ids.len() > 1);
+        self.all_of(scope, filter, Lead::Order, several)
+    }
+
     /// Agents that are there, in `scope`, and pass.
     pub(super) fn list(self, scope: &TenantScope, filter: &AgentFilter, lead: Lead) -> Condition {
         let rare = filter.group.is_some() || is_rare(&filter.criteria);
-        let by_id = lead == Lead::Filter && rare;
+        self.all_of(scope, filter, lead, lead == Lead::Filter && rare)
+    }
+
+    fn all_of(
+        self,
+        scope: &TenantScope,
+        filter: &AgentFilter,
+        lead: Lead,
+        by_id: bool,
+    ) -> Condition {
         let own =
             filter.customer_id.map(|id| self.column(Column::CustomerId, by_id).eq(id.as_uuid()));
         self.in_scope(scope, by_id)

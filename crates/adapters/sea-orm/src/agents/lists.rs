@@ -300,7 +300,7 @@ pub(super) fn along(
         if order.descending { place.lt(last) } else { place.gt(last) }
     };
     Entity::find()
-        .filter(conditions.list(scope, filter, Lead::Order))
+        .filter(conditions.along(scope, filter))
         .filter(Condition::all().add_option(page.cursor.as_ref().map(behind)))
         .order_by(column, direction.clone())
         .order_by(Column::Id, direction)

@@ -6,14 +6,14 @@ use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{AgentId, Clock, CustomerId, GroupId, PageRequest, TenantScope};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseBackend, EntityTrait, QueryFilter, QuerySelect,
-    QueryTrait, Select, Statement,
+    QueryTrait, Select, Statement, TransactionTrait,
 };
 
 use super::entity::Entity;
 use super::filter::{Conditions, Lead};
 use super::lists::{along, counting, finding};
 use crate::Database;
-use crate::testing::{agents, on_sqlite};
+use crate::testing::{agents, customers, on_postgresql, on_sqlite};
 
 /// How the database would do it, a step a line.
 async fn plan(database: &Database, query: Select<Entity>) -> Vec<String> {
@@ -67,6 +67,12 @@ fn scopes() -> [TenantScope; 2] {
     [TenantScope::All, TenantScope::one(customer)]
 }
 
+/// Two customers: somebody who works for both.
+fn several() -> TenantScope {
+    let customer = |seed| CustomerId::new(&FakeClock::default(), &SeededEntropy::new(seed));
+    TenantScope::Customers([customer(2), customer(3)].into())
+}
+
 /// The name of an index for all, as it is called for one customer.
 fn index_of(name: &str, scope: &TenantScope) -> String {
     match scope {
@@ -86,7 +92,7 @@ async fn pages_in_every_order_are_read_along_an_index_whatever_the_filter_is() {
         for descending in [false, true] {
             let order = AgentOrder { sort, descending };
             let cursor = muster_kernel::Cursor::in_order(order.name(), id, id.to_string());
-            for scope in scopes() {
+            for scope in scopes().into_iter().chain([several()]) {
                 for (_, filter) in filters().into_iter().chain([("", AgentFilter::default())]) {
                     for cursor in [None, Some(cursor.clone())] {
                         let seeks = cursor.is_some();
@@ -151,4 +157,68 @@ async fn agents_of_many_ids_are_picked_by_them() {
     let all = conditions.list(&TenantScope::All, &AgentFilter::default(), Lead::Filter);
     let query = Entity::find().filter(all).filter(super::Column::Id.eq(id.as_uuid())).limit(1);
     indexed("by id", &plan(&database, query).await);
+}
+
+/// 20,000 machines on PostgreSQL, most of the customer that [`scopes`] has.
+async fn peopled() -> Database {
+    let database = on_postgresql().await;
+    let [(one, _), (other, _)] = customers(&database).await;
+    let fill = format!(
+        "INSERT INTO agents (id, customer_id, hostname, canonical_hostname, os_type, version, \
+            capabilities, last_seen, created_at, updated_at) \
+         SELECT gen_random_uuid(), CASE WHEN i % 10 < 6 THEN '{one}'::uuid ELSE '{other}'::uuid END, \
+            'web-' || i, 'web-' || i, CASE WHEN i % 50 = 0 THEN 'linux' ELSE 'windows' END, \
+            CASE WHEN i % 50 = 0 THEN '1.0' ELSE '2.0' END, '[]', i, i, i \
+            FROM generate_series(1, 20000) AS n(i); \
+         INSERT INTO agent_tags (agent_id, tag) SELECT id, 'rack-' || last_seen % 1000 FROM agents; \
+         INSERT INTO agent_texts (agent_id, text) SELECT id, canonical_hostname FROM agents; \
+         ANALYZE"
+    );
+    database.schema_connection().execute_unprepared(&fill).await.unwrap();
+    database
+}
+
+/// How PostgreSQL would do it where it may neither read all nor sort, a step a line.
+async fn without_scans(database: &Database, query: Select<Entity>) -> Vec<String> {
+    let transaction = database.schema_connection().begin().await.unwrap();
+    let forbidden = "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; \
+        SET LOCAL enable_incremental_sort = off";
+    transaction.execute_unprepared(forbidden).await.unwrap();
+    let statement = query.build(DatabaseBackend::Postgres);
+    let explain = Statement { sql: format!("EXPLAIN {}", statement.sql), ..statement };
+    let rows = transaction.query_all_raw(explain).await.unwrap();
+    rows.iter().map(|row| row.try_get::<String>("", "QUERY PLAN").unwrap()).collect()
+}
+
+#[tokio::test]
+async fn on_postgresql_every_order_has_an_index() {
+    let database = peopled().await;
+    let conditions =
+        Conditions { backend: DatabaseBackend::Postgres, now: FakeClock::default().now() };
+    let row = Entity::find().one(database.reader()).await.unwrap().unwrap();
+    let customer = CustomerId::from_uuid(row.customer_id);
+    for sort in AgentSort::ALL.iter().copied() {
+        for descending in [false, true] {
+            for scope in [TenantScope::All, TenantScope::one(customer)] {
+                let (order, page) = (AgentOrder { sort, descending }, PageRequest::new(50, None));
+                let query = along(conditions, &scope, &AgentFilter::default(), order, &page);
+                let steps = without_scans(&database, query).await;
+                let scans = steps.iter().any(|it| it.contains("Seq Scan") || it.contains("Sort"));
+                assert!(!scans, "{}: {steps:#?}", order.name());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_postgresql_every_filter_has_an_index() {
+    let database = peopled().await;
+    let conditions =
+        Conditions { backend: DatabaseBackend::Postgres, now: FakeClock::default().now() };
+    for (index, filter) in filters() {
+        let query = finding(conditions, &TenantScope::All, &filter, AgentOrder::default());
+        let steps = without_scans(&database, query).await;
+        let scans = steps.iter().any(|it| it.contains("Seq Scan"));
+        assert!(!scans && steps.iter().any(|it| it.contains(index)), "{index}: {steps:#?}");
+    }
 }

@@ -141,6 +141,14 @@ pub async fn restore(
     if let Some(kept) = &kept {
         fs::rename(database, kept).map_err(&failed)?;
     }
+    // A log that was left behind would be taken for the log of what comes now.
+    for end in ["-wal", "-shm", "-journal"] {
+        let left = with_end(database, end);
+        if left.exists() {
+            let to = kept.as_ref().map_or_else(|| beside(database, "left"), Clone::clone);
+            fs::rename(&left, with_end(&to, end)).map_err(&failed)?;
+        }
+    }
     fs::rename(&unfinished, database).map_err(&failed)?;
     sync_folder(database).map_err(&failed)?;
     Ok(kept)
@@ -177,11 +185,23 @@ async fn check(copy: &Path, key: ChainKey) -> Result<(), BackupError> {
 /// Takes what is in the log beside a database into its one file. It can't be done while anybody
 /// else has it open.
 async fn close(database: &Path) -> Result<(), BackupError> {
-    let in_use = |_| BackupError::InUse(database.to_owned());
-    let connection = open(database, "rw").await.map_err(in_use)?;
     let alone = Statement::from_string(DbBackend::Sqlite, "PRAGMA journal_mode = DELETE");
-    connection.query_one_raw(alone).await.map_err(in_use)?;
-    connection.close().await.map_err(in_use)
+    let closed = async {
+        let connection = open(database, "rw").await?;
+        connection.query_one_raw(alone).await?;
+        connection.close().await
+    };
+    match closed.await {
+        Err(error) if is_busy(&error) => Err(BackupError::InUse(database.to_owned())),
+        // Damaged as it may be, it is what a backup is put back for.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether somebody else has it open.
+fn is_busy(error: &DbErr) -> bool {
+    let text = error.to_string();
+    text.contains("locked") || text.contains("busy")
 }
 
 async fn open(path: &Path, mode: &'static str) -> Result<DatabaseConnection, DbErr> {
@@ -201,9 +221,12 @@ async fn open(path: &Path, mode: &'static str) -> Result<DatabaseConnection, DbE
 
 /// A file beside another, with one more ending.
 fn beside(path: &Path, ending: &str) -> PathBuf {
+    with_end(path, &format!(".{ending}"))
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
+    name.push(end);
     name.into()
 }
 

@@ -88,6 +88,9 @@ pub async fn copy(from: &DatabaseUrl, to: &DatabaseUrl) -> Result<Vec<CopiedTabl
     };
     let source = source.map_err(&failed)?;
     let target = target.begin().await.map_err(&failed)?;
+    for transaction in [&source, &target] {
+        take_time(transaction).await.map_err(&failed)?;
+    }
     let all = tables(&source).await?;
     let theirs = tables(&target).await?;
     empty(&target, &theirs).await?;
@@ -106,6 +109,15 @@ pub async fn copy(from: &DatabaseUrl, to: &DatabaseUrl) -> Result<Vec<CopiedTabl
     number_on(&target).await.map_err(&failed)?;
     target.commit().await.map_err(&failed)?;
     Ok(copied)
+}
+
+/// Lets a transaction rest for as long as the other database works.
+async fn take_time(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+    if ConnectionTrait::get_database_backend(transaction) == sea_orm::DbBackend::Postgres {
+        let rest = "SET LOCAL idle_in_transaction_session_timeout = 0";
+        transaction.execute_unprepared(rest).await?;
+    }
+    Ok(())
 }
 
 /// Whether every step of the schema was applied, and none that is not known.

@@ -23,4 +23,4 @@ pub use history::{Field, History, InvalidSpan, MAX_POINTS, MetricsError, Series,
 pub use ports::{Ageing, Keeping, KeepingPolicy, MetricsStore, Pack, Rolled};
 pub use recorder::{Recorder, Written};
 pub use sample::{Resolution, SILENCE, Sample, Step};
-pub use upkeep::Upkeep;
+pub use upkeep::{LookedAfter, Upkeep};

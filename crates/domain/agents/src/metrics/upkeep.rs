@@ -17,6 +17,15 @@ const MACHINES_AT_ONCE: u64 = 50;
 /// it.
 const GRACE: TimeDelta = TimeDelta::minutes(15);
 
+/// Which machines were looked after.
+#[derive(Debug)]
+pub struct LookedAfter {
+    /// The last of them; `None` when there were no more.
+    pub last: Option<AgentId>,
+    /// Those whose metrics can't be read, and why: they keep nobody else from it.
+    pub passed_over: Vec<(AgentId, StorageError)>,
+}
+
 /// Looks after what is kept.
 #[derive(Debug, Clone)]
 pub struct Upkeep {
@@ -37,29 +46,36 @@ impl Upkeep {
         Self { store, recorder, policy, clock }
     }
 
-    /// Looks after some machines, those that come after `after`; answers with the last of them,
-    /// `None` when there are no more. Doing it again changes nothing.
+    /// Looks after some machines, those that come after `after`. Doing it again changes nothing.
     ///
     /// # Errors
     /// When the storage fails; what was done by then stays so.
-    pub async fn some(&self, after: Option<AgentId>) -> Result<Option<AgentId>, StorageError> {
+    pub async fn some(&self, after: Option<AgentId>) -> Result<LookedAfter, StorageError> {
         let machines = self.store.machines(after, MACHINES_AT_ONCE).await?;
         let (now, keeping) = (self.clock.now(), self.policy.keeping());
         let closed = Step::HOUR.floor(now - GRACE);
         let closed = self.recorder.oldest_hour().map_or(closed, |hour| closed.min(hour));
-        let mut ageings = Vec::new();
+        let (mut ageings, mut passed_over) = (Vec::new(), Vec::new());
         for (agent_id, is_there) in &machines {
-            let ageing = if *is_there {
-                self.ageing(*agent_id, closed, now, &keeping).await?
-            } else {
-                Ageing { agent_id: *agent_id, rolled: Vec::new(), forget: everything() }
-            };
-            ageings.push(ageing);
+            if !*is_there {
+                let forget = everything();
+                ageings.push(Ageing { agent_id: *agent_id, rolled: Vec::new(), forget });
+                continue;
+            }
+            match self.ageing(*agent_id, closed, now, &keeping).await {
+                Ok(ageing) => ageings.push(ageing),
+                Err(error) => passed_over.push((*agent_id, error)),
+            }
         }
-        if !ageings.is_empty() {
+        if ageings.is_empty() {
+            // All of them at a time: it is not the machines.
+            if let Some((_, error)) = passed_over.pop() {
+                return Err(error);
+            }
+        } else {
             self.store.age(ageings).await?;
         }
-        Ok(machines.last().map(|(id, _)| *id))
+        Ok(LookedAfter { last: machines.last().map(|(id, _)| *id), passed_over })
     }
 
     async fn ageing(
@@ -183,7 +199,7 @@ mod tests {
         async fn round(&self) {
             let mut after = None;
             loop {
-                after = self.upkeep.some(after).await.unwrap();
+                after = self.upkeep.some(after).await.unwrap().last;
                 if after.is_none() {
                     return;
                 }
