@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 /// A peer that said nothing for so long is gone.
 pub(crate) const SILENCE: Duration = Duration::from_secs(DEAD_AFTER_SECONDS);
-/// Loads that come sooner than this one after another are not kept each.
-const BETWEEN_METRICS: Duration = Duration::from_secs(5);
+/// How many loads of a machine are kept for later each minute; agents say two.
+const METRICS_A_MINUTE: u8 = 12;
+const MINUTE: Duration = Duration::from_mins(1);
 /// How long a connection may take to show that there is somebody at its other end.
 const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -93,8 +94,8 @@ pub(crate) struct Link {
     pub(crate) peer: Peer,
     pub(crate) connected_at: Timestamp,
     last_frame: Mutex<(Timestamp, Instant)>,
-    /// The load, and since when none was news.
-    metrics: Mutex<Option<(Metrics, Instant)>>,
+    /// The load, and how many of this minute's were kept for later.
+    metrics: Mutex<Option<(Metrics, (Instant, u8))>>,
     /// Whether a frame came since last-seen times were last written.
     seen: AtomicBool,
     /// Commands that the agent has and that have not ended.
@@ -122,14 +123,15 @@ impl Link {
         }
     }
 
-    /// Keeps the load; says whether it is news, and not one of many at a time.
+    /// Keeps the load; says whether it may be kept for later as well: of a machine that says it all
+    /// the time only some may.
     pub(crate) fn set_metrics(&self, metrics: Metrics) -> bool {
         let mut known = self.metrics.lock();
-        let since = known.map(|(_, since)| since);
-        let is_news = since.is_none_or(|since| since.elapsed() >= BETWEEN_METRICS);
-        let since = since.filter(|_| !is_news).unwrap_or_else(Instant::now);
-        *known = Some((metrics, since));
-        is_news
+        let minute = known.map(|(_, minute)| minute).filter(|(begun, _)| begun.elapsed() < MINUTE);
+        let (begun, count) = minute.unwrap_or_else(|| (Instant::now(), 0));
+        let may = count < METRICS_A_MINUTE;
+        *known = Some((metrics, (begun, count + u8::from(may))));
+        may
     }
 
     pub(crate) fn set_unfinished(&self, count: usize) {
