@@ -8,7 +8,6 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpServer};
 use anyhow::{Context, bail};
-use muster_agent_socket::Connections;
 use muster_http::{AppState, RequestSpan};
 use tokio::net::TcpSocket;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -89,6 +88,7 @@ pub(crate) async fn run(
         socket,
         connections,
         agents,
+        lookout,
         sweep,
         retention,
         history,
@@ -145,9 +145,11 @@ pub(crate) async fn run(
     }
     let mut tasks = JoinSet::new();
     let leading = match nodes {
-        Some(nodes) => join(&mut tasks, nodes, &state, &connections, &stop),
+        Some(nodes) => join(&mut tasks, nodes, &state, &stop),
         None => Leading::alone(),
     };
+    let look_out = leading::look_out(lookout, connections.clone(), leading.clone(), stop.clone());
+    tasks.spawn(look_out);
     tasks.spawn(jobs::sweep(sweep, leading.clone(), stop.clone()));
     tasks.spawn(jobs::drive(state.runs.clone(), leading.clone(), stop.clone()));
     tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
@@ -189,16 +191,14 @@ fn join(
     tasks: &mut JoinSet<()>,
     nodes: Nodes,
     state: &AppState,
-    connections: &Connections,
     stop: &CancellationToken,
 ) -> Leading {
-    let Nodes { redis, relay, candidate, lookout } = nodes;
+    let Nodes { redis, relay, candidate } = nodes;
     let (leading, runs) = (Leading::one_of_several(), &state.runs);
     tasks.spawn(redis.clone().run(stop.clone()));
     tasks.spawn(leading::stand(candidate, leading.clone(), runs.clone(), stop.clone()));
     let heard = leading::hear_of_runs(relay, redis, runs.clone(), leading.clone(), stop.clone());
     tasks.spawn(heard);
-    tasks.spawn(leading::look_out(lookout, connections.clone(), stop.clone()));
     leading
 }
 

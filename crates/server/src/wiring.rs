@@ -21,7 +21,7 @@ use muster_agents::{
 use muster_alerts::{DeliveryRepository, Dispatcher, Sample, Watcher};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
-use muster_commands::{Compression, Retention, Sweep};
+use muster_commands::{Compression, Lookout, Retention, Sweep};
 use muster_crypto::{
     BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SealedVault, SystemClock,
     Totps,
@@ -66,6 +66,7 @@ pub(crate) struct Wired {
     pub(crate) socket: AgentSocket,
     pub(crate) connections: Connections,
     pub(crate) agents: Arc<SeaAgents>,
+    pub(crate) lookout: Lookout,
     pub(crate) sweep: Sweep,
     pub(crate) retention: Retention,
     pub(crate) history: HistoryRetention,
@@ -120,7 +121,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     take_over(&work, &**clock).await?;
     let socket = agent_socket(&base, &work, config);
     let limiter = sharing.limiter.clone();
-    let nodes = sharing.nodes(&base, work.ledger.clone(), &work.connections);
+    let nodes = sharing.nodes(&base);
     let figures = Figures::new(handle, work.connections.clone(), database.clone(), clock.now());
     let figures = Arc::new(figures);
     let registry = Registry::new(&base, &work);
@@ -168,6 +169,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         socket,
         connections,
         agents,
+        lookout: work.lookout,
         sweep: work.sweep,
         retention: work.retention,
         compression: work.compression,

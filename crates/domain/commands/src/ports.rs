@@ -207,6 +207,16 @@ pub trait CommandArchive: Send + Sync + std::fmt::Debug {
     /// What it costs does not grow with what waits for others.
     async fn waiting(&self, agents: &[AgentId]) -> Result<Vec<Waiting>, StorageError>;
 
+    /// The commands of these agents that were recorded as dispatched before `before` and were never
+    /// accepted, oldest first; without those that are to end or have expired at `now`. What it
+    /// costs does not grow with what others have.
+    async fn unaccepted(
+        &self,
+        agents: &[AgentId],
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Command>, StorageError>;
+
     /// Commands that no agent will end, at most `limit`.
     async fn due(
         &self,

@@ -306,6 +306,23 @@ impl CommandArchive for FakeLedger {
         Ok(waiting.into_iter().collect())
     }
 
+    async fn unaccepted(
+        &self,
+        agents: &[AgentId],
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Command>, StorageError> {
+        let rows = self.0.lock();
+        let wanted = |command: &&Command| {
+            agents.contains(&command.agent_id)
+                && command.state == State::Pending { accepted_at: None }
+                && command.dispatched_at.is_some_and(|at| at < before)
+                && command.cancel_requested_at.is_none()
+                && command.expires_at > now
+        };
+        Ok(rows.commands.values().filter(wanted).cloned().collect())
+    }
+
     async fn due(
         &self,
         now: Timestamp,
