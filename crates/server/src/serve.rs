@@ -144,9 +144,12 @@ pub(crate) async fn run(
         actix_web::rt::spawn(serving);
     }
     let mut tasks = JoinSet::new();
-    let leading = match nodes {
-        Some(nodes) => join(&mut tasks, nodes, &state, &stop),
-        None => Leading::alone(),
+    let (leading, link) = match nodes {
+        Some(nodes) => {
+            let (leading, link) = join(&mut tasks, nodes, &state, &stop);
+            (leading, Some(link))
+        }
+        None => (Leading::alone(), None),
     };
     let look_out = leading::look_out(lookout, connections.clone(), leading.clone(), stop.clone());
     tasks.spawn(look_out);
@@ -183,23 +186,25 @@ pub(crate) async fn run(
     }
     stop.cancel();
     connections.close_all();
-    outcome.and(drain(handle, serving, tasks).await)
+    outcome.and(drain(handle, serving, tasks, link).await)
 }
 
-/// Does what one of several nodes has to do beside.
+/// Does what one of several nodes has to do beside. The token ends its link to the others, which
+/// hear by it what the end of everything else has to tell.
 fn join(
     tasks: &mut JoinSet<()>,
     nodes: Nodes,
     state: &AppState,
     stop: &CancellationToken,
-) -> Leading {
+) -> (Leading, CancellationToken) {
     let Nodes { redis, relay, candidate } = nodes;
-    let (leading, runs) = (Leading::one_of_several(), &state.runs);
-    tasks.spawn(redis.clone().run(stop.clone()));
+    let (leading, link) = (Leading::one_of_several(), CancellationToken::new());
+    let runs = &state.runs;
+    tasks.spawn(redis.clone().run(link.clone()));
     tasks.spawn(leading::stand(candidate, leading.clone(), runs.clone(), stop.clone()));
     let heard = leading::hear_of_runs(relay, redis, runs.clone(), leading.clone(), stop.clone());
     tasks.spawn(heard);
-    leading
+    (leading, link)
 }
 
 /// What it means that a job ended before it was told to.
@@ -216,9 +221,18 @@ async fn drain(
     handle: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     mut tasks: JoinSet<()>,
+    link: Option<CancellationToken>,
 ) -> anyhow::Result<()> {
     let drained = async {
         handle.stop(true).await;
+        while tasks.len() > usize::from(link.is_some())
+            && let Some(ended) = tasks.join_next().await
+        {
+            ended.context("a background job died")?;
+        }
+        if let Some(link) = link {
+            link.cancel();
+        }
         while let Some(ended) = tasks.join_next().await {
             ended.context("a background job died")?;
         }

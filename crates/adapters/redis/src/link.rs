@@ -38,6 +38,9 @@ const LOST_TICK: Duration = Duration::from_secs(2);
 /// How much may wait to be sent, in bytes: beyond it Redis is too slow, and counts as lost.
 const MOST_WAITING: usize = 32 * 1024 * 1024;
 
+/// Why a link ends that is not lost.
+const GOING: &str = "this node goes";
+
 /// A part that hears what nodes say.
 #[async_trait]
 pub(crate) trait Hearer: Send + Sync + std::fmt::Debug {
@@ -61,6 +64,9 @@ pub(crate) trait Hearer: Send + Sync + std::fmt::Debug {
 
     /// Redis is there.
     fn up(&self) {}
+
+    /// A node is not there any more.
+    fn gone(&self) {}
 
     /// Redis is lost.
     fn down(&self) {}
@@ -170,15 +176,16 @@ impl Redis {
         true
     }
 
-    /// Keeps the link until `stop`: connects, and connects again.
+    /// Keeps the link until `stop`: connects, and connects again. What was said before `stop` is
+    /// sent; nothing that is said after it is.
     pub async fn run(self, stop: CancellationToken) {
         let mut told = false;
         let mut waiting_since = Instant::now();
         while !stop.is_cancelled() {
-            let outcome = tokio::select! {
-                outcome = self.live(&mut told) => outcome,
-                () = stop.cancelled() => break,
-            };
+            let outcome = self.live(&mut told, &stop).await;
+            if stop.is_cancelled() {
+                break;
+            }
             if self.is_up() {
                 tracing::warn!(error.cause = %outcome, "Redis is lost; going on without it");
                 self.fall();
@@ -225,14 +232,25 @@ impl Redis {
         }
     }
 
+    /// Tells everybody here that a node is not there any more.
+    pub(crate) fn misses_a_node(&self) {
+        for hearer in self.hearers() {
+            hearer.gone();
+        }
+    }
+
     /// Connects and lives on that connection; answers with why it ended.
-    async fn live(&self, told: &mut bool) -> RedisError {
-        match tokio::time::timeout(PATIENCE * 2, self.connect()).await {
+    async fn live(&self, told: &mut bool, stop: &CancellationToken) -> RedisError {
+        let connected = tokio::select! {
+            connected = tokio::time::timeout(PATIENCE * 2, self.connect()) => connected,
+            () = stop.cancelled() => return ended(GOING),
+        };
+        match connected {
             Ok(Ok((connection, messages))) => {
                 if std::mem::take(told) {
                     tracing::info!("Redis is there again");
                 }
-                self.live_on(connection, messages).await
+                self.live_on(connection, messages, stop).await
             }
             Ok(Err(error)) => error,
             Err(_) => ended("no answer in time"),
@@ -255,7 +273,12 @@ impl Redis {
         Ok((connection, news.into_on_message()))
     }
 
-    async fn live_on(&self, connection: MultiplexedConnection, news: PubSubStream) -> RedisError {
+    async fn live_on(
+        &self,
+        connection: MultiplexedConnection,
+        news: PubSubStream,
+        stop: &CancellationToken,
+    ) -> RedisError {
         *self.0.outbox.lock() = Outbox::default();
         *self.0.connection.lock() = Some(connection.clone());
         self.0.state.send_replace(true);
@@ -267,18 +290,28 @@ impl Redis {
         let mut works: FuturesUnordered<_> =
             hearers.iter().map(|hearer| hearer.work(connection.clone())).collect();
         tokio::select! {
-            error = self.speak(connection.clone()) => error,
+            error = self.speak(connection.clone(), stop) => error,
             error = self.listen(connection.clone(), news, &heard) => error,
             error = self.beat(&heard) => error,
             Some(error) = works.next() => error,
         }
     }
 
-    /// Sends what waits, as often as there is something.
-    async fn speak(&self, mut connection: MultiplexedConnection) -> RedisError {
+    /// Sends what waits, as often as there is something, and at last that nobody is here any more.
+    async fn speak(
+        &self,
+        mut connection: MultiplexedConnection,
+        stop: &CancellationToken,
+    ) -> RedisError {
         loop {
-            self.0.filled.notified().await;
-            let outbox = std::mem::take(&mut *self.0.outbox.lock());
+            let goes = tokio::select! {
+                () = self.0.filled.notified() => false,
+                () = stop.cancelled() => true,
+            };
+            let mut outbox = std::mem::take(&mut *self.0.outbox.lock());
+            if goes {
+                outbox.batch.moves.push(Move::Anew);
+            }
             if outbox.size > MOST_WAITING {
                 return ended("it takes too long to take what there is to say");
             }
@@ -289,6 +322,9 @@ impl Redis {
                     }
                 }
                 Err(error) => return error,
+            }
+            if goes {
+                return ended(GOING);
             }
         }
     }

@@ -129,20 +129,21 @@ impl Replica {
         };
     }
 
-    /// Forgets nodes that have said nothing for too long.
-    fn forget_silent(&mut self) {
+    /// Forgets nodes that have said nothing for too long; says whether there were any.
+    fn forget_silent(&mut self) -> bool {
         let silent: Vec<_> = self
             .nodes
             .iter()
             .filter(|(_, neighbour)| neighbour.heard.elapsed() >= NODE_LIVES)
             .map(|(node, _)| *node)
             .collect();
-        for node in silent {
-            let gone = self.nodes.remove(&node).map(|neighbour| neighbour.agents);
+        for node in &silent {
+            let gone = self.nodes.remove(node).map(|neighbour| neighbour.agents);
             for (id, _) in gone.into_iter().flatten() {
                 self.place_anew(id);
             }
         }
+        !silent.is_empty()
     }
 }
 
@@ -334,8 +335,10 @@ impl Hearer for Everywhere {
                 self.run(from, *errand);
             }
         }
+        if replica.lock().forget_silent() {
+            redis.misses_a_node();
+        }
         let mut replica = replica.lock();
-        replica.forget_silent();
         if from == redis.node() {
             return;
         }
