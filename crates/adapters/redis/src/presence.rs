@@ -13,7 +13,7 @@ use muster_agents::{
 };
 use muster_commands::{Command, Courier};
 use muster_kernel::{AgentId, CommandId, ConnectionId, CustomerId, NodeId, TokenHash};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisResult};
 use tokio::sync::oneshot;
@@ -185,9 +185,14 @@ impl Everywhere {
         everywhere
     }
 
+    /// What the other nodes told; nothing of it counts while Redis is lost.
+    fn told(&self) -> Option<MutexGuard<'_, Replica>> {
+        self.0.redis.is_up().then(|| self.0.replica.lock())
+    }
+
     /// The node that the agent is connected to, when it is another one.
     fn elsewhere(&self, id: AgentId) -> Option<NodeId> {
-        self.0.replica.lock().find(id).map(|(node, _)| node)
+        self.told()?.find(id).map(|(node, _)| node)
     }
 
     /// Has the node that the agent is connected to do something; says whether it is told.
@@ -224,11 +229,11 @@ impl Everywhere {
 impl Presence for Everywhere {
     fn connection(&self, id: AgentId) -> Option<Connection> {
         let here = self.0.presence.connection(id);
-        here.or_else(|| self.0.replica.lock().find(id).map(|(_, connection)| connection.clone()))
+        here.or_else(|| self.told()?.find(id).map(|(_, connection)| connection.clone()))
     }
 
     fn connected(&self) -> usize {
-        self.0.presence.connected() + self.0.replica.lock().places.len()
+        self.0.presence.connected() + self.told().map_or(0, |replica| replica.places.len())
     }
 
     fn disconnect(&self, id: AgentId) {
@@ -294,6 +299,10 @@ impl Presence for Everywhere {
 impl Courier for Everywhere {
     fn is_connected(&self, agent_id: AgentId) -> bool {
         self.0.courier.is_connected(agent_id) || self.elsewhere(agent_id).is_some()
+    }
+
+    fn sees_all(&self) -> bool {
+        self.0.redis.is_up()
     }
 
     // Elsewhere the node that has the connection records that a command leaves, and it alone.
@@ -400,6 +409,10 @@ impl Hearer for Everywhere {
 
     fn up(&self) {
         self.0.here.say_all();
+    }
+
+    fn down(&self) {
+        *self.0.replica.lock() = Replica::default();
     }
 
     async fn work(&self, mut connection: MultiplexedConnection) -> redis::RedisError {

@@ -51,6 +51,8 @@ pub struct AgentSelection {
     pub time_zones: Option<BTreeSet<String>>,
     /// Only members of at least one of these groups.
     pub groups: Option<Vec<Membership>>,
+    /// Only those that were seen less than [`ONLINE_FOR`](crate::ONLINE_FOR) ago.
+    pub only_online: bool,
 }
 
 /// A machine that was picked.

@@ -89,7 +89,8 @@ fn is_picked(
     selection: &AgentSelection,
     now: Timestamp,
 ) -> bool {
-    let AgentSelection { ids, tags, customer_id, os_type, time_zones, groups } = selection;
+    let AgentSelection { ids, tags, customer_id, os_type, time_zones, groups, only_online } =
+        selection;
     let shown = zone(agent).map_or("UTC", String::as_str);
     scope.contains(agent.customer_id)
         && ids.as_ref().is_none_or(|ids| ids.contains(&agent.id))
@@ -98,6 +99,7 @@ fn is_picked(
         && os_type.is_none_or(|os_type| agent.os_type == os_type)
         && time_zones.as_ref().is_none_or(|zones| zones.contains(shown))
         && groups.as_ref().is_none_or(|groups| groups.iter().any(|it| it.covers(agent, now)))
+        && (!only_online || agent.status(false, now) == AgentStatus::Online)
 }
 
 #[async_trait]

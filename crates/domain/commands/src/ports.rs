@@ -231,6 +231,12 @@ pub trait Courier: Send + Sync + std::fmt::Debug {
     /// Whether the agent is connected.
     fn is_connected(&self, agent_id: AgentId) -> bool;
 
+    /// Whether it knows of connections to other nodes, where there are some. While it does not, the
+    /// database has who was seen lately.
+    fn sees_all(&self) -> bool {
+        true
+    }
+
     /// Whether a command given now would leave at once.
     fn has_room(&self, agent_id: AgentId) -> bool;
 

@@ -89,14 +89,15 @@ async fn when_redis_has_lost_everything_everybody_is_known_again() {
     server.kill();
     up(&one.redis, false).await;
     up(&other.redis, false).await;
-    assert!(other.everywhere.is_connected(stays), "it most likely is");
+    assert!(!other.everywhere.is_connected(stays) && !other.everywhere.sees_all(), "who knows");
+    assert_eq!((other.everywhere.connection(stays), other.everywhere.connected()), (None, 0));
     one.here.left(goes, one.presence.connection(goes).unwrap().connection_id);
     one.connect(comes, &clock, &entropy);
     server.restart();
     up(&other.redis, true).await;
     eventually(|| {
         let is_there = |agent| other.everywhere.is_connected(agent);
-        is_there(stays) && is_there(comes) && !is_there(goes)
+        is_there(stays) && is_there(comes) && !is_there(goes) && other.everywhere.sees_all()
     })
     .await;
 }
