@@ -32,7 +32,7 @@ const DEAF: Duration = Duration::from_secs(3);
 /// How long a node counts as there that says nothing.
 pub(crate) const NODE_LIVES: Duration = Duration::from_secs(6);
 /// The field that each node's presence has, whoever is connected.
-pub(crate) const SELF: &str = "node";
+const SELF: &str = "node";
 /// How often everybody who waits is told to look into the database while Redis is lost.
 const LOST_TICK: Duration = Duration::from_secs(2);
 /// How much may wait to be sent, in bytes: beyond it Redis is too slow, and counts as lost.

@@ -18,7 +18,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisResult};
 use tokio::sync::oneshot;
 
-use crate::link::{Hearer, NODE_LIVES, Redis, SELF, presence_of};
+use crate::link::{Hearer, NODE_LIVES, Redis, presence_of};
 use crate::words::{Answer, Batch, Errand, Move};
 
 /// About what a connection takes in a batch, in bytes.
@@ -417,21 +417,16 @@ impl Hearer for Everywhere {
 
     async fn work(&self, mut connection: MultiplexedConnection) -> redis::RedisError {
         let redis = &self.0.redis;
-        let (nodes, own) = (redis.name("nodes"), redis.name(&presence_of(redis.node())));
+        let own = redis.name(&presence_of(redis.node()));
         let lives = i64::try_from(NODE_LIVES.as_secs()).unwrap_or(i64::MAX);
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
-            let renewed: RedisResult<(u8, u8)> = redis::pipe()
-                .sadd(&nodes, redis.node().to_string())
-                .ignore()
-                .hset(&own, SELF, "")
-                .expire(&own, lives)
-                .query_async(&mut connection)
-                .await;
-            match renewed {
+            // Nothing that takes room: Redis may be full.
+            let known: RedisResult<bool> = connection.expire(&own, lives).await;
+            match known {
                 // It was forgotten there, with all that it had said.
-                Ok((1, _)) => self.0.here.say_all(),
-                Ok(_) => {}
+                Ok(false) => self.0.here.say_all(),
+                Ok(true) => {}
                 Err(error) => return error,
             }
         }
