@@ -86,6 +86,11 @@ struct Neighbour {
     agents: HashMap<AgentId, Connection>,
 }
 
+/// Of several connections of an agent the heaviest counts: the latest session, if there is one.
+const fn weight(connection: &Connection) -> (bool, ConnectionId) {
+    (!connection.plain, connection.connection_id)
+}
+
 impl Replica {
     fn find(&self, id: AgentId) -> Option<(NodeId, &Connection)> {
         let node = self.places.get(&id)?;
@@ -93,9 +98,9 @@ impl Replica {
     }
 
     fn there(&mut self, node: NodeId, id: AgentId, connection: Connection) {
-        let later = self.find(id).is_none_or(|(other, known)| {
-            other == node || known.connection_id < connection.connection_id
-        });
+        let later = self
+            .find(id)
+            .is_none_or(|(other, known)| other == node || weight(known) < weight(&connection));
         if later {
             self.places.insert(id, node);
         }
@@ -121,7 +126,7 @@ impl Replica {
 
     fn place_anew(&mut self, id: AgentId) {
         let of_node = |(node, neighbour): (&NodeId, &Neighbour)| {
-            Some((neighbour.agents.get(&id)?.connection_id, *node))
+            Some((weight(neighbour.agents.get(&id)?), *node))
         };
         match self.nodes.iter().filter_map(of_node).max() {
             Some((_, node)) => self.places.insert(id, node),
@@ -190,6 +195,12 @@ impl Everywhere {
         self.0.redis.is_up().then(|| self.0.replica.lock())
     }
 
+    /// Whether the agent has a session on another node.
+    fn has_session_elsewhere(&self, id: AgentId) -> bool {
+        let session = |replica: MutexGuard<'_, Replica>| Some(!replica.find(id)?.1.plain);
+        self.told().and_then(session).unwrap_or(false)
+    }
+
     /// The node that the agent is connected to, when it is another one.
     fn elsewhere(&self, id: AgentId) -> Option<NodeId> {
         self.told()?.find(id).map(|(node, _)| node)
@@ -252,8 +263,7 @@ impl Presence for Everywhere {
         metrics: Option<Metrics>,
         peer_address: Option<String>,
     ) -> bool {
-        // Its live connection may be elsewhere.
-        if self.0.presence.connection(id).is_none() && self.elsewhere(id).is_some() {
+        if self.0.presence.connection(id).is_none() && self.has_session_elsewhere(id) {
             return true;
         }
         self.0.presence.heard(id, customer, metrics, peer_address)
@@ -347,6 +357,7 @@ impl Hearer for Everywhere {
         if replica.lock().forget_silent() {
             redis.misses_a_node();
         }
+        let mut replaced = Vec::new();
         let mut replica = replica.lock();
         if from == redis.node() {
             return;
@@ -361,10 +372,17 @@ impl Hearer for Everywhere {
                 Move::Anew => replica.forget_all_of(from),
                 Move::There(id, connection) => {
                     replica.there(from, *id, connection.clone());
-                    presence.replaced(*id, connection.connection_id);
+                    if !connection.plain {
+                        replaced.push((*id, connection.connection_id));
+                    }
                 }
                 Move::Left(id, connection_id) => replica.left(from, *id, *connection_id),
             }
+        }
+        // Connections ask for what others told while they hold locks of their own.
+        drop(replica);
+        for (id, by) in replaced {
+            presence.replaced(id, by);
         }
     }
 
@@ -398,7 +416,9 @@ impl Hearer for Everywhere {
         let later: Vec<_> = loaded
             .places
             .keys()
-            .filter_map(|id| Some((*id, loaded.find(*id)?.1.connection_id)))
+            .filter_map(|id| Some((*id, loaded.find(*id)?.1)))
+            .filter(|(_, connection)| !connection.plain)
+            .map(|(id, connection)| (id, connection.connection_id))
             .collect();
         *self.0.replica.lock() = loaded;
         for (id, by) in later {

@@ -365,10 +365,20 @@ pub struct FakePresence(Mutex<HashMap<AgentId, Connection>>);
 impl FakePresence {
     /// From now on `id` is connected.
     pub fn connect(&self, id: AgentId, clock: &dyn Clock, entropy: &dyn Entropy) {
+        self.enter(id, false, clock, entropy);
+    }
+
+    /// From now on `id` asks in plain requests.
+    pub fn ask(&self, id: AgentId, clock: &dyn Clock, entropy: &dyn Entropy) {
+        self.enter(id, true, clock, entropy);
+    }
+
+    fn enter(&self, id: AgentId, plain: bool, clock: &dyn Clock, entropy: &dyn Entropy) {
         let connection = Connection {
             connection_id: ConnectionId::new(clock, entropy),
             connected_at: clock.now(),
-            transport: Transport::Websocket,
+            transport: if plain { Transport::Http } else { Transport::Websocket },
+            plain,
             peer_address: None,
             last_frame_at: clock.now(),
             metrics: None,
@@ -409,7 +419,7 @@ impl Presence for FakePresence {
         let connection = connections.get_mut(&id);
         if let Some(connection) = connection {
             connection.metrics = metrics.or(connection.metrics);
-            return true;
+            return !connection.plain;
         }
         false
     }

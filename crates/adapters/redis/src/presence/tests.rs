@@ -77,6 +77,31 @@ async fn a_later_connection_on_another_node_takes_the_place_of_the_earlier_one()
 }
 
 #[tokio::test]
+async fn plain_requests_may_come_to_several_nodes_and_end_no_session() {
+    let server = RedisServer::start();
+    let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(9));
+    let (one, other) = (node(&server, 1), node(&server, 2));
+    let _joined = (join(&one.redis).await, join(&other.redis).await);
+    let (asks, speaks) = (command(1), command(2));
+    let hear = |command: &Command| {
+        other.everywhere.heard(command.agent_id, command.customer_id, None, None)
+    };
+    one.connect(speaks.agent_id, &clock, &entropy);
+    one.presence.ask(asks.agent_id, &clock, &entropy);
+    one.here.is_there(asks.agent_id, one.presence.connection(asks.agent_id).unwrap());
+    eventually(|| other.everywhere.connected() == 2).await;
+    assert!(hear(&speaks), "its session is elsewhere");
+    assert!(!hear(&asks), "it has none");
+    clock.advance(chrono::TimeDelta::milliseconds(1));
+    for agent in [asks.agent_id, speaks.agent_id] {
+        other.presence.ask(agent, &clock, &entropy);
+        other.here.is_there(agent, other.presence.connection(agent).unwrap());
+        eventually(|| one.everywhere.elsewhere(agent).is_some()).await;
+        assert!(one.presence.connection(agent).is_some(), "it goes on");
+    }
+}
+
+#[tokio::test]
 async fn when_redis_has_lost_everything_everybody_is_known_again() {
     let mut server = RedisServer::start();
     let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(9));
