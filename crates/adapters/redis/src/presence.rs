@@ -1,6 +1,8 @@
 //! Who is connected to any node. Each node tells the others who comes to it and goes, and holds in
 //! memory what the others told; so nobody asks anybody.
 
+mod replica;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +20,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisResult};
 use tokio::sync::oneshot;
 
+use self::replica::{Neighbour, Replica};
 use crate::link::{Hearer, NODE_LIVES, Redis, presence_of};
 use crate::words::{Answer, Batch, Errand, Move};
 
@@ -35,12 +38,19 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 pub struct Here {
     redis: Redis,
     connections: Arc<Mutex<HashMap<AgentId, Connection>>>,
+    /// What the other nodes told.
+    replica: Arc<Mutex<Replica>>,
 }
 
 impl Here {
     /// With nobody connected.
     pub fn new(redis: &Redis) -> Self {
-        Self { redis: redis.clone(), connections: Arc::default() }
+        Self { redis: redis.clone(), connections: Arc::default(), replica: Arc::default() }
+    }
+
+    /// What the other nodes told; nothing of it counts while Redis is lost.
+    fn told(&self) -> Option<MutexGuard<'_, Replica>> {
+        self.redis.is_up().then(|| self.replica.lock())
     }
 
     fn say(&self, step: Move) {
@@ -70,85 +80,9 @@ impl PresenceWatch for Here {
             self.say(Move::Left(id, connection_id));
         }
     }
-}
 
-/// What the other nodes told.
-#[derive(Debug, Default)]
-struct Replica {
-    nodes: HashMap<NodeId, Neighbour>,
-    /// On which node the latest connection of each agent is.
-    places: HashMap<AgentId, NodeId>,
-}
-
-#[derive(Debug)]
-struct Neighbour {
-    heard: Instant,
-    agents: HashMap<AgentId, Connection>,
-}
-
-/// Of several connections of an agent the heaviest counts: the latest session, if there is one.
-const fn weight(connection: &Connection) -> (bool, ConnectionId) {
-    (!connection.plain, connection.connection_id)
-}
-
-impl Replica {
-    fn find(&self, id: AgentId) -> Option<(NodeId, &Connection)> {
-        let node = self.places.get(&id)?;
-        Some((*node, self.nodes.get(node)?.agents.get(&id)?))
-    }
-
-    fn there(&mut self, node: NodeId, id: AgentId, connection: Connection) {
-        let later = self
-            .find(id)
-            .is_none_or(|(other, known)| other == node || weight(known) < weight(&connection));
-        if later {
-            self.places.insert(id, node);
-        }
-        if let Some(neighbour) = self.nodes.get_mut(&node) {
-            neighbour.agents.insert(id, connection);
-        }
-    }
-
-    fn left(&mut self, node: NodeId, id: AgentId, connection_id: ConnectionId) {
-        let Some(neighbour) = self.nodes.get_mut(&node) else { return };
-        if neighbour.agents.get(&id).is_some_and(|known| known.connection_id == connection_id) {
-            neighbour.agents.remove(&id);
-            self.place_anew(id);
-        }
-    }
-
-    fn forget_all_of(&mut self, node: NodeId) {
-        let agents = self.nodes.get_mut(&node).map(|it| std::mem::take(&mut it.agents));
-        for (id, _) in agents.into_iter().flatten() {
-            self.place_anew(id);
-        }
-    }
-
-    fn place_anew(&mut self, id: AgentId) {
-        let of_node = |(node, neighbour): (&NodeId, &Neighbour)| {
-            Some((weight(neighbour.agents.get(&id)?), *node))
-        };
-        match self.nodes.iter().filter_map(of_node).max() {
-            Some((_, node)) => self.places.insert(id, node),
-            None => self.places.remove(&id),
-        };
-    }
-
-    /// Forgets nodes that have said nothing for too long; says whether there were any.
-    fn forget_silent(&mut self) -> bool {
-        let silent: Vec<_> = self
-            .nodes
-            .iter()
-            .filter(|(_, neighbour)| neighbour.heard.elapsed() >= NODE_LIVES)
-            .map(|(node, _)| *node)
-            .collect();
-        for node in &silent {
-            let gone = self.nodes.remove(node).map(|neighbour| neighbour.agents);
-            for (id, _) in gone.into_iter().flatten() {
-                self.place_anew(id);
-            }
-        }
-        !silent.is_empty()
+    fn is_elsewhere(&self, id: AgentId) -> bool {
+        self.told().is_some_and(|replica| replica.find(id).is_some())
     }
 }
 
@@ -162,7 +96,6 @@ struct Inner {
     here: Here,
     presence: Arc<dyn Presence>,
     courier: Arc<dyn Courier>,
-    replica: Mutex<Replica>,
     stale: AtomicBool,
     refreshes: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     next_refresh: AtomicU64,
@@ -181,7 +114,6 @@ impl Everywhere {
             here,
             presence,
             courier,
-            replica: Mutex::default(),
             stale: AtomicBool::new(false),
             refreshes: Mutex::default(),
             next_refresh: AtomicU64::new(0),
@@ -190,9 +122,8 @@ impl Everywhere {
         everywhere
     }
 
-    /// What the other nodes told; nothing of it counts while Redis is lost.
     fn told(&self) -> Option<MutexGuard<'_, Replica>> {
-        self.0.redis.is_up().then(|| self.0.replica.lock())
+        self.0.here.told()
     }
 
     /// Whether the agent has a session on another node.
@@ -348,17 +279,17 @@ impl Courier for Everywhere {
 #[async_trait]
 impl Hearer for Everywhere {
     fn hear(&self, from: NodeId, batch: &Batch) {
-        let Inner { redis, presence, replica, stale, .. } = &*self.0;
+        let Inner { redis, here, presence, stale, .. } = &*self.0;
         for (to, errand) in &batch.errands {
             if *to == redis.node() {
                 self.run(from, *errand);
             }
         }
-        if replica.lock().forget_silent() {
+        if here.replica.lock().forget_silent() {
             redis.misses_a_node();
         }
         let mut replaced = Vec::new();
-        let mut replica = replica.lock();
+        let mut replica = here.replica.lock();
         if from == redis.node() {
             return;
         }
@@ -420,7 +351,7 @@ impl Hearer for Everywhere {
             .filter(|(_, connection)| !connection.plain)
             .map(|(id, connection)| (id, connection.connection_id))
             .collect();
-        *self.0.replica.lock() = loaded;
+        *self.0.here.replica.lock() = loaded;
         for (id, by) in later {
             self.0.presence.replaced(id, by);
         }
@@ -432,7 +363,7 @@ impl Hearer for Everywhere {
     }
 
     fn down(&self) {
-        *self.0.replica.lock() = Replica::default();
+        *self.0.here.replica.lock() = Replica::default();
     }
 
     async fn work(&self, mut connection: MultiplexedConnection) -> redis::RedisError {

@@ -375,4 +375,9 @@ pub trait PresenceWatch: Send + Sync + std::fmt::Debug {
 
     /// That connection of the agent is no more.
     fn left(&self, id: AgentId, connection_id: ConnectionId);
+
+    /// Whether the agent is connected to another node, as far as that is known.
+    fn is_elsewhere(&self, _id: AgentId) -> bool {
+        false
+    }
 }
