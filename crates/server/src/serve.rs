@@ -19,6 +19,7 @@ use crate::descriptors;
 use crate::jobs;
 use crate::jobs::metrics;
 use crate::leading::{self, Leading};
+use crate::orphans::Orphans;
 use crate::tls::Tls;
 use crate::wiring::{Nodes, Wired, wire};
 use crate::{logging, observability, watch};
@@ -101,6 +102,7 @@ pub(crate) async fn run(
         dispatcher,
         alerts,
         database,
+        orphans,
         nodes,
         figures,
         stop,
@@ -146,7 +148,7 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     let (leading, link) = match nodes {
         Some(nodes) => {
-            let (leading, link) = join(&mut tasks, nodes, &state, &stop);
+            let (leading, link) = join(&mut tasks, nodes, orphans, &state, &stop);
             (leading, Some(link))
         }
         None => (Leading::alone(), None),
@@ -194,6 +196,7 @@ pub(crate) async fn run(
 fn join(
     tasks: &mut JoinSet<()>,
     nodes: Nodes,
+    orphans: Orphans,
     state: &AppState,
     stop: &CancellationToken,
 ) -> (Leading, CancellationToken) {
@@ -202,6 +205,7 @@ fn join(
     let runs = &state.runs;
     tasks.spawn(redis.clone().run(link.clone()));
     tasks.spawn(leading::stand(candidate, leading.clone(), runs.clone(), stop.clone()));
+    tasks.spawn(orphans.look_after(redis.clone(), leading.clone(), stop.clone()));
     let heard = leading::hear_of_runs(relay, redis, runs.clone(), leading.clone(), stop.clone());
     tasks.spawn(heard);
     (leading, link)

@@ -1,6 +1,7 @@
 //! One node's link to Redis. It is there or it is lost, and comes back by itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -86,6 +87,7 @@ struct Shared {
     outbox: Mutex<Outbox>,
     filled: Notify,
     hearers: Mutex<Vec<Arc<dyn Hearer>>>,
+    losses: AtomicU64,
 }
 
 /// One node's link to Redis; cheap to clone.
@@ -119,6 +121,7 @@ impl Redis {
             outbox: Mutex::default(),
             filled: Notify::new(),
             hearers: Mutex::default(),
+            losses: AtomicU64::new(0),
         })))
     }
 
@@ -138,6 +141,12 @@ impl Redis {
         let ping = redis::cmd("PING");
         let answer = ping.query_async::<String>(&mut connection);
         matches!(tokio::time::timeout(PING_PATIENCE, answer).await, Ok(Ok(_)))
+    }
+
+    /// Counts the moments since which another node may be gone: one was missed, or Redis was there
+    /// again after a time in which nobody could have been.
+    pub fn losses(&self) -> u64 {
+        self.0.losses.load(Ordering::Relaxed)
     }
 
     /// Waits until Redis is there.
@@ -234,6 +243,7 @@ impl Redis {
 
     /// Tells everybody here that a node is not there any more.
     pub(crate) fn misses_a_node(&self) {
+        self.0.losses.fetch_add(1, Ordering::Relaxed);
         for hearer in self.hearers() {
             hearer.gone();
         }
@@ -281,6 +291,7 @@ impl Redis {
     ) -> RedisError {
         *self.0.outbox.lock() = Outbox::default();
         *self.0.connection.lock() = Some(connection.clone());
+        self.0.losses.fetch_add(1, Ordering::Relaxed);
         self.0.state.send_replace(true);
         let hearers = self.hearers();
         for hearer in &hearers {
