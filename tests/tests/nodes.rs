@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use muster_tests::{Agent, Api, Behaviour, EventSource, Fleet, Nodes, eventually};
+use muster_tests::{
+    Agent, Api, Behaviour, Enrolled, EventSource, Fleet, Nodes, RawAgent, eventually,
+};
 use serde_json::{Value, json};
 
 /// Two nodes, and an agent that is connected to the first of them.
@@ -200,4 +202,49 @@ async fn a_ticket_opens_one_stream_on_whichever_node_it_comes_to() {
         statuses.push(asked.send().await.unwrap().status().as_u16());
     }
     assert_eq!(statuses, [200, 401]);
+}
+
+/// The statuses of an agent that were told until something else was.
+async fn statuses(api: &Api, id: &str, until: impl Fn(&Value) -> bool) -> Vec<String> {
+    let mut stream = EventSource::open(api, "/events", None).await;
+    let mut statuses = Vec::new();
+    loop {
+        let event = stream.next().await.unwrap();
+        if event.data["agent_id"] != id {
+            continue;
+        }
+        if event.name == "agent" {
+            statuses.push(event.data["status"].as_str().unwrap().to_owned());
+        }
+        if until(&event.data) {
+            return statuses;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_moves_to_another_node_was_never_away() {
+    let nodes = Nodes::start(2).await;
+    let apis = nodes.admins().await;
+    let token = apis[0].enrollment_token("Acme").await;
+    let [one, other] = [&nodes.servers[0], &nodes.servers[1]].map(|server| server.url());
+    let enrolled = Enrolled::register(&one, &token, "web-01").await;
+    let _first = RawAgent::welcomed(&one, &enrolled, Vec::new()).await;
+    let id = apis[1].connected("web-01").await;
+    eventually("the other node knows", async || {
+        (apis[1].get(&format!("/agents/{id}")).await["connected"] == true).then_some(())
+    })
+    .await;
+    let _second = RawAgent::welcomed(&other, &enrolled, Vec::new()).await;
+    let told = statuses(&apis[1], &id, |news| news["end_reason"] == "replaced").await;
+    assert_eq!(told, ["online"]);
+}
+
+#[tokio::test]
+async fn an_agent_whose_node_was_killed_and_that_does_not_come_back_is_told_of_as_offline() {
+    let (mut nodes, apis, _agent, id) = world().await;
+    nodes.servers[0].kill();
+    let told = statuses(&apis[1], &id, |news| news["status"] == "offline").await;
+    assert_eq!(told, ["online", "offline"]);
+    assert_eq!(apis[1].get(&format!("/agents/{id}")).await["status"], "offline");
 }

@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jobs::{log, pause};
 
-/// How often each node looks into the database for what nobody told it of.
+/// How often each of several nodes looks into the database for what nobody told it of.
 const LOOK_OUT_EVERY: Duration = Duration::from_secs(2);
+/// How often the only node does: hardly anything is lost within one process.
+const LOOK_OUT_ALONE_EVERY: Duration = Duration::from_secs(10);
 /// How many of these looks it takes until the runs are compared with the database while Redis is
 /// there to tell what happens.
 const LOOKS_WITH_REDIS: u32 = 5;
@@ -47,6 +49,10 @@ impl Leading {
             Term::Always => true,
             Term::Until(end) => end.is_some_and(|end| Instant::now() < end),
         }
+    }
+
+    fn is_alone(&self) -> bool {
+        matches!(*self.0.lock(), Term::Always)
     }
 
     fn until(&self, end: Option<Instant>) {
@@ -124,8 +130,14 @@ pub(crate) async fn hear_of_runs(
 }
 
 /// Looks for what waits for the agents that are connected here, until `stop`.
-pub(crate) async fn look_out(lookout: Lookout, connections: Connections, stop: CancellationToken) {
-    while pause(LOOK_OUT_EVERY, &stop).await {
+pub(crate) async fn look_out(
+    lookout: Lookout,
+    connections: Connections,
+    leading: Leading,
+    stop: CancellationToken,
+) {
+    let every = if leading.is_alone() { LOOK_OUT_ALONE_EVERY } else { LOOK_OUT_EVERY };
+    while pause(every, &stop).await {
         if let Err(error) = lookout.run(&connections.agents()).await {
             log(&error, "what waits for connected agents could not be read");
         }

@@ -8,6 +8,7 @@ mod jobs;
 mod leading;
 mod logging;
 mod observability;
+mod orphans;
 mod policy;
 mod polls;
 mod quickstart;

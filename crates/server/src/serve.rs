@@ -8,7 +8,6 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpServer};
 use anyhow::{Context, bail};
-use muster_agent_socket::Connections;
 use muster_http::{AppState, RequestSpan};
 use tokio::net::TcpSocket;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -20,6 +19,7 @@ use crate::descriptors;
 use crate::jobs;
 use crate::jobs::metrics;
 use crate::leading::{self, Leading};
+use crate::orphans::Orphans;
 use crate::tls::Tls;
 use crate::wiring::{Nodes, Wired, wire};
 use crate::{logging, observability, watch};
@@ -89,6 +89,7 @@ pub(crate) async fn run(
         socket,
         connections,
         agents,
+        lookout,
         sweep,
         retention,
         history,
@@ -101,6 +102,7 @@ pub(crate) async fn run(
         dispatcher,
         alerts,
         database,
+        orphans,
         nodes,
         figures,
         stop,
@@ -144,10 +146,15 @@ pub(crate) async fn run(
         actix_web::rt::spawn(serving);
     }
     let mut tasks = JoinSet::new();
-    let leading = match nodes {
-        Some(nodes) => join(&mut tasks, nodes, &state, &connections, &stop),
-        None => Leading::alone(),
+    let (leading, link) = match nodes {
+        Some(nodes) => {
+            let (leading, link) = join(&mut tasks, nodes, orphans, &state, &stop);
+            (leading, Some(link))
+        }
+        None => (Leading::alone(), None),
     };
+    let look_out = leading::look_out(lookout, connections.clone(), leading.clone(), stop.clone());
+    tasks.spawn(look_out);
     tasks.spawn(jobs::sweep(sweep, leading.clone(), stop.clone()));
     tasks.spawn(jobs::drive(state.runs.clone(), leading.clone(), stop.clone()));
     tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
@@ -181,25 +188,27 @@ pub(crate) async fn run(
     }
     stop.cancel();
     connections.close_all();
-    outcome.and(drain(handle, serving, tasks).await)
+    outcome.and(drain(handle, serving, tasks, link).await)
 }
 
-/// Does what one of several nodes has to do beside.
+/// Does what one of several nodes has to do beside. The token ends its link to the others, which
+/// hear by it what the end of everything else has to tell.
 fn join(
     tasks: &mut JoinSet<()>,
     nodes: Nodes,
+    orphans: Orphans,
     state: &AppState,
-    connections: &Connections,
     stop: &CancellationToken,
-) -> Leading {
-    let Nodes { redis, relay, candidate, lookout } = nodes;
-    let (leading, runs) = (Leading::one_of_several(), &state.runs);
-    tasks.spawn(redis.clone().run(stop.clone()));
+) -> (Leading, CancellationToken) {
+    let Nodes { redis, relay, candidate } = nodes;
+    let (leading, link) = (Leading::one_of_several(), CancellationToken::new());
+    let runs = &state.runs;
+    tasks.spawn(redis.clone().run(link.clone()));
     tasks.spawn(leading::stand(candidate, leading.clone(), runs.clone(), stop.clone()));
+    tasks.spawn(orphans.look_after(redis.clone(), leading.clone(), stop.clone()));
     let heard = leading::hear_of_runs(relay, redis, runs.clone(), leading.clone(), stop.clone());
     tasks.spawn(heard);
-    tasks.spawn(leading::look_out(lookout, connections.clone(), stop.clone()));
-    leading
+    (leading, link)
 }
 
 /// What it means that a job ended before it was told to.
@@ -216,9 +225,18 @@ async fn drain(
     handle: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     mut tasks: JoinSet<()>,
+    link: Option<CancellationToken>,
 ) -> anyhow::Result<()> {
     let drained = async {
         handle.stop(true).await;
+        while tasks.len() > usize::from(link.is_some())
+            && let Some(ended) = tasks.join_next().await
+        {
+            ended.context("a background job died")?;
+        }
+        if let Some(link) = link {
+            link.cancel();
+        }
         while let Some(ended) = tasks.join_next().await {
             ended.context("a background job died")?;
         }

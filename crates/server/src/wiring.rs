@@ -13,15 +13,12 @@ use actix_web::web;
 use anyhow::Context;
 use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
+use muster_agents::Enrolment;
 use muster_agents::metrics::{Recorder, Upkeep};
-use muster_agents::{
-    Agent, AgentFilter, AgentOrder, AgentPage, AgentRepository, AgentStatus, ConnectionLog,
-    Criteria, Enrolment,
-};
 use muster_alerts::{DeliveryRepository, Dispatcher, Sample, Watcher};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
-use muster_commands::{Compression, Retention, Sweep};
+use muster_commands::{Compression, Lookout, Retention, Sweep};
 use muster_crypto::{
     BcryptHasher, InstructionKey, JwtTokens, Keys, MasterKey, OsEntropy, SealedVault, SystemClock,
     Totps,
@@ -29,8 +26,7 @@ use muster_crypto::{
 use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
 use muster_http::{AppState, client_address};
 use muster_identity::{Identity, IdentityPorts, TicketStore};
-use muster_kernel::page::MAX_LIMIT;
-use muster_kernel::{Clock, Entropy, PageRequest, Secret, TenantScope};
+use muster_kernel::{Clock, Entropy, Secret};
 use muster_local_bus::LocalTickets;
 use muster_protocol::Signed;
 use muster_sea_orm::{
@@ -51,6 +47,7 @@ use self::work::Work;
 use crate::absentees::KnownAbsentees;
 use crate::config::Config;
 use crate::observability::{self, Figures, Needs};
+use crate::orphans::Orphans;
 use crate::policy::SettingsPolicy;
 use crate::polls::Polls;
 use crate::secrets;
@@ -66,6 +63,7 @@ pub(crate) struct Wired {
     pub(crate) socket: AgentSocket,
     pub(crate) connections: Connections,
     pub(crate) agents: Arc<SeaAgents>,
+    pub(crate) lookout: Lookout,
     pub(crate) sweep: Sweep,
     pub(crate) retention: Retention,
     pub(crate) history: HistoryRetention,
@@ -79,6 +77,7 @@ pub(crate) struct Wired {
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) alerts: Arc<dyn DeliveryRepository>,
     pub(crate) database: Database,
+    pub(crate) orphans: Orphans,
     /// What it takes to be one of several nodes, if this is one.
     pub(crate) nodes: Option<Nodes>,
     pub(crate) figures: Arc<Figures>,
@@ -117,10 +116,19 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let (loads, heard) = Loads::new();
     let measuring = Measuring::new(&base, &work, &settings, vec![Arc::new(loads)]);
     let log = Arc::new(SeaAudit::new(database.clone()));
-    take_over(&work, &**clock).await?;
+    let orphans = Orphans {
+        agents: work.agents.clone(),
+        connections: work.connections.clone(),
+        presence: work.presence.clone(),
+        clock: clock.clone(),
+    };
+    orphans.end_left_open().await?;
     let socket = agent_socket(&base, &work, config);
     let limiter = sharing.limiter.clone();
-    let nodes = sharing.nodes(&base, work.ledger.clone(), &work.connections);
+    let nodes = sharing.nodes(&base);
+    if nodes.is_none() {
+        orphans.take_over().await?;
+    }
     let figures = Figures::new(handle, work.connections.clone(), database.clone(), clock.now());
     let figures = Arc::new(figures);
     let registry = Registry::new(&base, &work);
@@ -168,6 +176,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         socket,
         connections,
         agents,
+        lookout: work.lookout,
         sweep: work.sweep,
         retention: work.retention,
         compression: work.compression,
@@ -180,32 +189,12 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         dispatcher: watch.dispatcher,
         alerts: watch.kept,
         database,
+        orphans,
         nodes,
         figures,
         stop,
         first_password,
     })
-}
-
-/// Ends what an earlier process left open, and looks after the agents that it saw last: some may
-/// not come back.
-async fn take_over(work: &Work, clock: &dyn Clock) -> anyhow::Result<()> {
-    let (now, mut page) = (clock.now(), PageRequest::new(MAX_LIMIT, None));
-    let killed = work.agents.end_left_open(work.connections.node(), now).await?;
-    if killed > 0 {
-        tracing::warn!(connections = killed, "an earlier process did not end its connections");
-    }
-    let criteria = Criteria { status: Some(AgentStatus::Online), ..Criteria::default() };
-    let filter = AgentFilter { criteria, ..AgentFilter::default() };
-    let order = AgentOrder::default();
-    loop {
-        let AgentPage { page: online, .. } =
-            work.agents.list(&TenantScope::All, &filter, order, &page, now).await?;
-        let seen = |agent: &Agent| Some((agent.id, agent.customer_id, agent.last_seen?));
-        work.connections.expect(online.items.iter().filter_map(seen));
-        let Some(cursor) = online.next_cursor else { return Ok(()) };
-        page = PageRequest::new(MAX_LIMIT, Some(cursor));
-    }
 }
 
 /// What everything else is made of.

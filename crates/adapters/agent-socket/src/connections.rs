@@ -111,9 +111,9 @@ impl Connections {
         let mut lingering = self.inner.lingering.lock();
         self.inner.is_there(id, link);
         let earlier = self.inner.links.insert(id, Arc::clone(link));
-        let was_online = lingering.remove(&id).is_some() || earlier.is_some();
+        let was_here = lingering.remove(&id).is_some() || earlier.is_some();
         let Peer { customer_id, connection_id, .. } = link.peer;
-        if !was_online {
+        if !was_here && !self.inner.is_elsewhere(id) {
             self.inner.history.tell_status(id, customer_id, AgentStatus::Online);
         }
         self.inner.history.tell_connection(id, customer_id, connection_id, None);
@@ -136,7 +136,7 @@ impl Connections {
             return known;
         }
         self.inner.links.insert(id, Arc::clone(&link));
-        if lingering.remove(&id).is_none() {
+        if lingering.remove(&id).is_none() && !self.inner.is_elsewhere(id) {
             let customer = link.peer.customer_id;
             self.inner.history.tell_status(id, customer, AgentStatus::Online);
         }
@@ -313,12 +313,12 @@ impl Connections {
             }
             self.inner.links.remove(&id);
             self.inner.left(id, link.peer.connection_id);
-            self.inner.history.tell_status(id, link.peer.customer_id, AgentStatus::Offline);
+            self.inner.tell_silent(id, link.peer.customer_id);
             self.end_plain(id, &link, EndReason::TimedOut);
         } else if lingering.get(&id).is_some_and(|(_, until)| *until <= now)
             && let Some((customer, _)) = lingering.remove(&id)
         {
-            self.inner.history.tell_status(id, customer, AgentStatus::Offline);
+            self.inner.tell_silent(id, customer);
         }
         None
     }
@@ -368,6 +368,17 @@ impl Inner {
     fn left(&self, id: AgentId, connection_id: ConnectionId) {
         if let Some(watch) = &self.watch {
             watch.left(id, connection_id);
+        }
+    }
+
+    fn is_elsewhere(&self, id: AgentId) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.is_elsewhere(id))
+    }
+
+    /// Tells that the agent says nothing any more, unless it does elsewhere.
+    fn tell_silent(&self, id: AgentId, customer: CustomerId) {
+        if !self.is_elsewhere(id) {
+            self.history.tell_status(id, customer, AgentStatus::Offline);
         }
     }
 

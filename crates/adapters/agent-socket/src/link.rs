@@ -194,6 +194,7 @@ impl Link {
             connection_id: self.peer.connection_id,
             connected_at: self.connected_at,
             transport: self.peer.transport,
+            plain: self.is_plain(),
             peer_address: self.peer.address.clone(),
             last_frame_at: self.last_frame_at(),
             metrics: self.metrics.lock().map(|(metrics, _)| metrics),

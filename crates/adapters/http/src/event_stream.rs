@@ -19,6 +19,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A comment is sent after so many looks without news, so that proxies keep the stream open.
 const QUIET_LOOKS: u32 = 15;
 
+/// A run has ended, and nothing came for so many looks: whoever was to tell so is gone.
+const LOOKS_AFTER_THE_END: u32 = 2;
+
 /// What a listener is sent, and for how long.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -139,6 +142,8 @@ pub(crate) struct EventStream {
     outbox: Outbox,
     /// Whether the run's last event was sent.
     finished: bool,
+    /// How many looks in a row found that the run has ended, without any news in between.
+    looks_after_end: u32,
     figures: Figures,
 }
 
@@ -189,14 +194,25 @@ impl EventStream {
         // At once, so that the client knows that it listens.
         outbox.push(Bytes::from_static(b": listening\n\n"));
         let figures = Figures::new();
-        Self { state, may, permit, listener, about, outbox, finished: false, figures }
+        Self {
+            state,
+            may,
+            permit,
+            listener,
+            about,
+            outbox,
+            finished: false,
+            looks_after_end: 0,
+            figures,
+        }
     }
 
     /// That the listener still may listen, and goes by what is allowed now.
     async fn check(&mut self) -> Result<(), Problem> {
         self.permit = self.may.still(&self.state).await?;
         if let About::Run(id) = self.about {
-            self.state.runs.get(&self.permit, id).await?;
+            let run = self.state.runs.get(&self.permit, id).await?;
+            self.looks_after_end = if run.status.is_end() { self.looks_after_end + 1 } else { 0 };
         }
         Ok(())
     }
@@ -215,6 +231,12 @@ impl EventStream {
             let text = format!("id: {}\nevent: {}\ndata: {}\n\n", told.id, event.name, event.data);
             self.outbox.push(text);
         }
+    }
+
+    /// Nothing more is told; how the run ended is, unless it was.
+    async fn end(&mut self) -> Result<(), Problem> {
+        self.outbox.end();
+        if self.finished { Ok(()) } else { self.tell_run().await }
     }
 
     /// How far the run is, for a listener who can't know.
@@ -239,12 +261,16 @@ impl Follower for EventStream {
             if !self.outbox.go_by(checked) {
                 return Ok(());
             }
+            if self.looks_after_end > LOOKS_AFTER_THE_END {
+                return self.end().await;
+            }
         }
         let Some(heard) = self.outbox.hear(&self.state, self.listener.next()).await else {
             return Ok(());
         };
         match heard {
             Heard::Event(told) => {
+                self.looks_after_end = 0;
                 let behind = u32::try_from(self.listener.behind()).unwrap_or(u32::MAX);
                 self.figures.lag.record(behind);
                 self.pass_on(&told);
@@ -257,12 +283,7 @@ impl Follower for EventStream {
                 self.figures.too_slow.increment(1);
                 self.outbox.end();
             }
-            Heard::Over => {
-                self.outbox.end();
-                if !self.finished {
-                    self.tell_run().await?;
-                }
-            }
+            Heard::Over => self.end().await?,
         }
         Ok(())
     }

@@ -341,6 +341,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_event_for_which_redis_has_no_room_is_lost_and_nothing_else() {
+        let server = RedisServer::start();
+        let redis = server.node(1);
+        let events = RedisEvents::new(&redis);
+        let _joined = join(&redis).await;
+        let mut connection = redis.connection().unwrap();
+        let mut limit = async |bytes: u64| {
+            let mut set = redis::cmd("CONFIG");
+            set.arg("SET").arg("maxmemory").arg(bytes);
+            let () = set.query_async(&mut connection).await.unwrap();
+        };
+        let mut listener = events.listen(Channel::Everything, Since::Now);
+        events.tell(Channel::Everything, event("before"));
+        assert_eq!(data(&mut listener).await, "before");
+        limit(1).await;
+        events.tell(Channel::Everything, event("too much"));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(redis.is_up(), "the node goes on");
+        limit(0).await;
+        events.tell(Channel::Everything, event("after"));
+        assert_eq!(data(&mut listener).await, "after");
+    }
+
+    #[tokio::test]
     async fn without_redis_events_of_the_own_node_are_heard_and_everybody_looks_anew() {
         let mut server = RedisServer::start();
         let redis = server.node(1);

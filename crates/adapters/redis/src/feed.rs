@@ -3,12 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use muster_commands::{Command, CommandFeed, Heard, Notice, Subscription};
 use muster_kernel::{CommandId, NodeId};
 use parking_lot::Mutex;
+use redis::RedisError;
+use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 
 use crate::link::{Hearer, Redis};
@@ -16,6 +19,9 @@ use crate::words::Batch;
 
 /// What a command's id takes in a batch, in bytes.
 const ID_BYTES: usize = 40;
+/// How often everybody who waits is told to look although Redis is there: a node that was killed may
+/// have told nobody what it did last.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 type Waiters = Arc<Mutex<HashMap<CommandId, watch::Sender<u64>>>>;
 
@@ -102,6 +108,18 @@ impl Hearer for RedisFeed {
         self.wake_all();
     }
 
+    async fn work(&self, _: MultiplexedConnection) -> RedisError {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.wake_all();
+        }
+    }
+
+    // What it did last it may not have told.
+    fn gone(&self) {
+        self.wake_all();
+    }
+
     fn lost(&self) {
         self.wake_all();
     }
@@ -133,5 +151,33 @@ mod tests {
         }
         drop((here, there));
         assert!(feeds.iter().all(|feed| feed.waiters.lock().is_empty()));
+    }
+
+    #[tokio::test]
+    async fn what_a_node_says_before_it_goes_is_heard() {
+        let server = RedisServer::start();
+        let (one, other) = (server.node(1), server.node(2));
+        let feeds = [&one, &other].map(|it| RedisFeed::new(it, Arc::new(FakeFeed::default())));
+        let (going, _stays) = (join(&one).await, join(&other).await);
+        let about = Arc::new(command(1));
+        let mut there = feeds[1].subscribe(about.id);
+        feeds[0].publish(&about, Notice::Changed(about.clone()));
+        going.leave().await;
+        let heard = tokio::time::timeout(LOOK_EVERY / 4, there.next()).await;
+        assert!(matches!(heard, Ok(Some(Heard::Missed))));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_looks_again_when_a_node_was_killed() {
+        let server = RedisServer::start();
+        let redis = server.node(1);
+        let feed = RedisFeed::new(&redis, Arc::new(FakeFeed::default()));
+        let _joined = join(&redis).await;
+        let mut waiting = feed.subscribe(command(1).id);
+        redis.misses_a_node();
+        let heard = tokio::time::timeout(LOOK_EVERY / 4, waiting.next()).await;
+        assert!(matches!(heard, Ok(Some(Heard::Missed))));
+        let heard = tokio::time::timeout(LOOK_EVERY * 2, waiting.next()).await;
+        assert!(matches!(heard, Ok(Some(Heard::Missed))), "and again after a while");
     }
 }

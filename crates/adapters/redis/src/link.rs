@@ -1,6 +1,7 @@
 //! One node's link to Redis. It is there or it is lost, and comes back by itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -32,11 +33,14 @@ const DEAF: Duration = Duration::from_secs(3);
 /// How long a node counts as there that says nothing.
 pub(crate) const NODE_LIVES: Duration = Duration::from_secs(6);
 /// The field that each node's presence has, whoever is connected.
-pub(crate) const SELF: &str = "node";
+const SELF: &str = "node";
 /// How often everybody who waits is told to look into the database while Redis is lost.
 const LOST_TICK: Duration = Duration::from_secs(2);
 /// How much may wait to be sent, in bytes: beyond it Redis is too slow, and counts as lost.
 const MOST_WAITING: usize = 32 * 1024 * 1024;
+
+/// Why a link ends that is not lost.
+const GOING: &str = "this node goes";
 
 /// A part that hears what nodes say.
 #[async_trait]
@@ -62,6 +66,9 @@ pub(crate) trait Hearer: Send + Sync + std::fmt::Debug {
     /// Redis is there.
     fn up(&self) {}
 
+    /// A node is not there any more.
+    fn gone(&self) {}
+
     /// Redis is lost.
     fn down(&self) {}
 
@@ -80,6 +87,7 @@ struct Shared {
     outbox: Mutex<Outbox>,
     filled: Notify,
     hearers: Mutex<Vec<Arc<dyn Hearer>>>,
+    losses: AtomicU64,
 }
 
 /// One node's link to Redis; cheap to clone.
@@ -113,6 +121,7 @@ impl Redis {
             outbox: Mutex::default(),
             filled: Notify::new(),
             hearers: Mutex::default(),
+            losses: AtomicU64::new(0),
         })))
     }
 
@@ -132,6 +141,12 @@ impl Redis {
         let ping = redis::cmd("PING");
         let answer = ping.query_async::<String>(&mut connection);
         matches!(tokio::time::timeout(PING_PATIENCE, answer).await, Ok(Ok(_)))
+    }
+
+    /// Counts the moments since which another node may be gone: one was missed, or Redis was there
+    /// again after a time in which nobody could have been.
+    pub fn losses(&self) -> u64 {
+        self.0.losses.load(Ordering::Relaxed)
     }
 
     /// Waits until Redis is there.
@@ -170,15 +185,16 @@ impl Redis {
         true
     }
 
-    /// Keeps the link until `stop`: connects, and connects again.
+    /// Keeps the link until `stop`: connects, and connects again. What was said before `stop` is
+    /// sent; nothing that is said after it is.
     pub async fn run(self, stop: CancellationToken) {
         let mut told = false;
         let mut waiting_since = Instant::now();
         while !stop.is_cancelled() {
-            let outcome = tokio::select! {
-                outcome = self.live(&mut told) => outcome,
-                () = stop.cancelled() => break,
-            };
+            let outcome = self.live(&mut told, &stop).await;
+            if stop.is_cancelled() {
+                break;
+            }
             if self.is_up() {
                 tracing::warn!(error.cause = %outcome, "Redis is lost; going on without it");
                 self.fall();
@@ -225,14 +241,26 @@ impl Redis {
         }
     }
 
+    /// Tells everybody here that a node is not there any more.
+    pub(crate) fn misses_a_node(&self) {
+        self.0.losses.fetch_add(1, Ordering::Relaxed);
+        for hearer in self.hearers() {
+            hearer.gone();
+        }
+    }
+
     /// Connects and lives on that connection; answers with why it ended.
-    async fn live(&self, told: &mut bool) -> RedisError {
-        match tokio::time::timeout(PATIENCE * 2, self.connect()).await {
+    async fn live(&self, told: &mut bool, stop: &CancellationToken) -> RedisError {
+        let connected = tokio::select! {
+            connected = tokio::time::timeout(PATIENCE * 2, self.connect()) => connected,
+            () = stop.cancelled() => return ended(GOING),
+        };
+        match connected {
             Ok(Ok((connection, messages))) => {
                 if std::mem::take(told) {
                     tracing::info!("Redis is there again");
                 }
-                self.live_on(connection, messages).await
+                self.live_on(connection, messages, stop).await
             }
             Ok(Err(error)) => error,
             Err(_) => ended("no answer in time"),
@@ -255,9 +283,15 @@ impl Redis {
         Ok((connection, news.into_on_message()))
     }
 
-    async fn live_on(&self, connection: MultiplexedConnection, news: PubSubStream) -> RedisError {
+    async fn live_on(
+        &self,
+        connection: MultiplexedConnection,
+        news: PubSubStream,
+        stop: &CancellationToken,
+    ) -> RedisError {
         *self.0.outbox.lock() = Outbox::default();
         *self.0.connection.lock() = Some(connection.clone());
+        self.0.losses.fetch_add(1, Ordering::Relaxed);
         self.0.state.send_replace(true);
         let hearers = self.hearers();
         for hearer in &hearers {
@@ -267,18 +301,28 @@ impl Redis {
         let mut works: FuturesUnordered<_> =
             hearers.iter().map(|hearer| hearer.work(connection.clone())).collect();
         tokio::select! {
-            error = self.speak(connection.clone()) => error,
+            error = self.speak(connection.clone(), stop) => error,
             error = self.listen(connection.clone(), news, &heard) => error,
             error = self.beat(&heard) => error,
             Some(error) = works.next() => error,
         }
     }
 
-    /// Sends what waits, as often as there is something.
-    async fn speak(&self, mut connection: MultiplexedConnection) -> RedisError {
+    /// Sends what waits, as often as there is something, and at last that nobody is here any more.
+    async fn speak(
+        &self,
+        mut connection: MultiplexedConnection,
+        stop: &CancellationToken,
+    ) -> RedisError {
         loop {
-            self.0.filled.notified().await;
-            let outbox = std::mem::take(&mut *self.0.outbox.lock());
+            let goes = tokio::select! {
+                () = self.0.filled.notified() => false,
+                () = stop.cancelled() => true,
+            };
+            let mut outbox = std::mem::take(&mut *self.0.outbox.lock());
+            if goes {
+                outbox.batch.moves.push(Move::Anew);
+            }
             if outbox.size > MOST_WAITING {
                 return ended("it takes too long to take what there is to say");
             }
@@ -289,6 +333,9 @@ impl Redis {
                     }
                 }
                 Err(error) => return error,
+            }
+            if goes {
+                return ended(GOING);
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Who is connected to any node. Each node tells the others who comes to it and goes, and holds in
 //! memory what the others told; so nobody asks anybody.
 
+mod replica;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,12 +15,13 @@ use muster_agents::{
 };
 use muster_commands::{Command, Courier};
 use muster_kernel::{AgentId, CommandId, ConnectionId, CustomerId, NodeId, TokenHash};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisResult};
 use tokio::sync::oneshot;
 
-use crate::link::{Hearer, NODE_LIVES, Redis, SELF, presence_of};
+use self::replica::{Neighbour, Replica};
+use crate::link::{Hearer, NODE_LIVES, Redis, presence_of};
 use crate::words::{Answer, Batch, Errand, Move};
 
 /// About what a connection takes in a batch, in bytes.
@@ -35,12 +38,19 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 pub struct Here {
     redis: Redis,
     connections: Arc<Mutex<HashMap<AgentId, Connection>>>,
+    /// What the other nodes told.
+    replica: Arc<Mutex<Replica>>,
 }
 
 impl Here {
     /// With nobody connected.
     pub fn new(redis: &Redis) -> Self {
-        Self { redis: redis.clone(), connections: Arc::default() }
+        Self { redis: redis.clone(), connections: Arc::default(), replica: Arc::default() }
+    }
+
+    /// What the other nodes told; nothing of it counts while Redis is lost.
+    fn told(&self) -> Option<MutexGuard<'_, Replica>> {
+        self.redis.is_up().then(|| self.replica.lock())
     }
 
     fn say(&self, step: Move) {
@@ -70,79 +80,9 @@ impl PresenceWatch for Here {
             self.say(Move::Left(id, connection_id));
         }
     }
-}
 
-/// What the other nodes told.
-#[derive(Debug, Default)]
-struct Replica {
-    nodes: HashMap<NodeId, Neighbour>,
-    /// On which node the latest connection of each agent is.
-    places: HashMap<AgentId, NodeId>,
-}
-
-#[derive(Debug)]
-struct Neighbour {
-    heard: Instant,
-    agents: HashMap<AgentId, Connection>,
-}
-
-impl Replica {
-    fn find(&self, id: AgentId) -> Option<(NodeId, &Connection)> {
-        let node = self.places.get(&id)?;
-        Some((*node, self.nodes.get(node)?.agents.get(&id)?))
-    }
-
-    fn there(&mut self, node: NodeId, id: AgentId, connection: Connection) {
-        let later = self.find(id).is_none_or(|(other, known)| {
-            other == node || known.connection_id < connection.connection_id
-        });
-        if later {
-            self.places.insert(id, node);
-        }
-        if let Some(neighbour) = self.nodes.get_mut(&node) {
-            neighbour.agents.insert(id, connection);
-        }
-    }
-
-    fn left(&mut self, node: NodeId, id: AgentId, connection_id: ConnectionId) {
-        let Some(neighbour) = self.nodes.get_mut(&node) else { return };
-        if neighbour.agents.get(&id).is_some_and(|known| known.connection_id == connection_id) {
-            neighbour.agents.remove(&id);
-            self.place_anew(id);
-        }
-    }
-
-    fn forget_all_of(&mut self, node: NodeId) {
-        let agents = self.nodes.get_mut(&node).map(|it| std::mem::take(&mut it.agents));
-        for (id, _) in agents.into_iter().flatten() {
-            self.place_anew(id);
-        }
-    }
-
-    fn place_anew(&mut self, id: AgentId) {
-        let of_node = |(node, neighbour): (&NodeId, &Neighbour)| {
-            Some((neighbour.agents.get(&id)?.connection_id, *node))
-        };
-        match self.nodes.iter().filter_map(of_node).max() {
-            Some((_, node)) => self.places.insert(id, node),
-            None => self.places.remove(&id),
-        };
-    }
-
-    /// Forgets nodes that have said nothing for too long.
-    fn forget_silent(&mut self) {
-        let silent: Vec<_> = self
-            .nodes
-            .iter()
-            .filter(|(_, neighbour)| neighbour.heard.elapsed() >= NODE_LIVES)
-            .map(|(node, _)| *node)
-            .collect();
-        for node in silent {
-            let gone = self.nodes.remove(&node).map(|neighbour| neighbour.agents);
-            for (id, _) in gone.into_iter().flatten() {
-                self.place_anew(id);
-            }
-        }
+    fn is_elsewhere(&self, id: AgentId) -> bool {
+        self.told().is_some_and(|replica| replica.find(id).is_some())
     }
 }
 
@@ -156,7 +96,6 @@ struct Inner {
     here: Here,
     presence: Arc<dyn Presence>,
     courier: Arc<dyn Courier>,
-    replica: Mutex<Replica>,
     stale: AtomicBool,
     refreshes: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     next_refresh: AtomicU64,
@@ -175,7 +114,6 @@ impl Everywhere {
             here,
             presence,
             courier,
-            replica: Mutex::default(),
             stale: AtomicBool::new(false),
             refreshes: Mutex::default(),
             next_refresh: AtomicU64::new(0),
@@ -184,9 +122,19 @@ impl Everywhere {
         everywhere
     }
 
+    fn told(&self) -> Option<MutexGuard<'_, Replica>> {
+        self.0.here.told()
+    }
+
+    /// Whether the agent has a session on another node.
+    fn has_session_elsewhere(&self, id: AgentId) -> bool {
+        let session = |replica: MutexGuard<'_, Replica>| Some(!replica.find(id)?.1.plain);
+        self.told().and_then(session).unwrap_or(false)
+    }
+
     /// The node that the agent is connected to, when it is another one.
     fn elsewhere(&self, id: AgentId) -> Option<NodeId> {
-        self.0.replica.lock().find(id).map(|(node, _)| node)
+        self.told()?.find(id).map(|(node, _)| node)
     }
 
     /// Has the node that the agent is connected to do something; says whether it is told.
@@ -223,11 +171,11 @@ impl Everywhere {
 impl Presence for Everywhere {
     fn connection(&self, id: AgentId) -> Option<Connection> {
         let here = self.0.presence.connection(id);
-        here.or_else(|| self.0.replica.lock().find(id).map(|(_, connection)| connection.clone()))
+        here.or_else(|| self.told()?.find(id).map(|(_, connection)| connection.clone()))
     }
 
     fn connected(&self) -> usize {
-        self.0.presence.connected() + self.0.replica.lock().places.len()
+        self.0.presence.connected() + self.told().map_or(0, |replica| replica.places.len())
     }
 
     fn disconnect(&self, id: AgentId) {
@@ -246,8 +194,7 @@ impl Presence for Everywhere {
         metrics: Option<Metrics>,
         peer_address: Option<String>,
     ) -> bool {
-        // Its live connection may be elsewhere.
-        if self.0.presence.connection(id).is_none() && self.elsewhere(id).is_some() {
+        if self.0.presence.connection(id).is_none() && self.has_session_elsewhere(id) {
             return true;
         }
         self.0.presence.heard(id, customer, metrics, peer_address)
@@ -295,6 +242,10 @@ impl Courier for Everywhere {
         self.0.courier.is_connected(agent_id) || self.elsewhere(agent_id).is_some()
     }
 
+    fn sees_all(&self) -> bool {
+        self.0.redis.is_up()
+    }
+
     // Elsewhere the node that has the connection records that a command leaves, and it alone.
     fn has_room(&self, agent_id: AgentId) -> bool {
         self.0.courier.has_room(agent_id)
@@ -328,14 +279,17 @@ impl Courier for Everywhere {
 #[async_trait]
 impl Hearer for Everywhere {
     fn hear(&self, from: NodeId, batch: &Batch) {
-        let Inner { redis, presence, replica, stale, .. } = &*self.0;
+        let Inner { redis, here, presence, stale, .. } = &*self.0;
         for (to, errand) in &batch.errands {
             if *to == redis.node() {
                 self.run(from, *errand);
             }
         }
-        let mut replica = replica.lock();
-        replica.forget_silent();
+        if here.replica.lock().forget_silent() {
+            redis.misses_a_node();
+        }
+        let mut replaced = Vec::new();
+        let mut replica = here.replica.lock();
         if from == redis.node() {
             return;
         }
@@ -349,10 +303,17 @@ impl Hearer for Everywhere {
                 Move::Anew => replica.forget_all_of(from),
                 Move::There(id, connection) => {
                     replica.there(from, *id, connection.clone());
-                    presence.replaced(*id, connection.connection_id);
+                    if !connection.plain {
+                        replaced.push((*id, connection.connection_id));
+                    }
                 }
                 Move::Left(id, connection_id) => replica.left(from, *id, *connection_id),
             }
+        }
+        // Connections ask for what others told while they hold locks of their own.
+        drop(replica);
+        for (id, by) in replaced {
+            presence.replaced(id, by);
         }
     }
 
@@ -386,9 +347,11 @@ impl Hearer for Everywhere {
         let later: Vec<_> = loaded
             .places
             .keys()
-            .filter_map(|id| Some((*id, loaded.find(*id)?.1.connection_id)))
+            .filter_map(|id| Some((*id, loaded.find(*id)?.1)))
+            .filter(|(_, connection)| !connection.plain)
+            .map(|(id, connection)| (id, connection.connection_id))
             .collect();
-        *self.0.replica.lock() = loaded;
+        *self.0.here.replica.lock() = loaded;
         for (id, by) in later {
             self.0.presence.replaced(id, by);
         }
@@ -399,23 +362,22 @@ impl Hearer for Everywhere {
         self.0.here.say_all();
     }
 
+    fn down(&self) {
+        *self.0.here.replica.lock() = Replica::default();
+    }
+
     async fn work(&self, mut connection: MultiplexedConnection) -> redis::RedisError {
         let redis = &self.0.redis;
-        let (nodes, own) = (redis.name("nodes"), redis.name(&presence_of(redis.node())));
+        let own = redis.name(&presence_of(redis.node()));
         let lives = i64::try_from(NODE_LIVES.as_secs()).unwrap_or(i64::MAX);
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
-            let renewed: RedisResult<(u8, u8)> = redis::pipe()
-                .sadd(&nodes, redis.node().to_string())
-                .ignore()
-                .hset(&own, SELF, "")
-                .expire(&own, lives)
-                .query_async(&mut connection)
-                .await;
-            match renewed {
+            // Nothing that takes room: Redis may be full.
+            let known: RedisResult<bool> = connection.expire(&own, lives).await;
+            match known {
                 // It was forgotten there, with all that it had said.
-                Ok((1, _)) => self.0.here.say_all(),
-                Ok(_) => {}
+                Ok(false) => self.0.here.say_all(),
+                Ok(true) => {}
                 Err(error) => return error,
             }
         }

@@ -6,13 +6,16 @@ use muster_kernel::events::{Channel, Event};
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Script};
 
-/// How many events of a channel are kept.
+/// How many events of everything are kept.
 const KEPT_EVENTS: usize = 8192;
+/// How many events of a run are kept: there may be many runs.
+const KEPT_OF_A_RUN: usize = 1000;
 /// How long the events of a run are kept that nobody closes, in seconds.
 const KEPT_OPEN: u64 = 8 * 24 * 3600;
 
 /// Tells an event under the next number. Numbers count from 0 on from when the stream was made,
-/// which is the epoch: an id means the same on every node, and never two events.
+/// which is the epoch: an id means the same on every node, and never two events. One for which
+/// Redis has no room is not told, rather than that everything else is held up by it.
 static TELL: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -25,8 +28,9 @@ static TELL: LazyLock<Script> = LazyLock::new(|| {
             local time = redis.call('TIME')
             epoch, number = time[1] .. string.format('%06d', tonumber(time[2])), '0'
         end
-        redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[1], epoch .. '-' .. number,
+        local told = redis.pcall('XADD', KEYS[1], 'MAXLEN', ARGV[1], epoch .. '-' .. number,
             't', ARGV[3], 'n', ARGV[4], 'c', ARGV[5], 'd', ARGV[6])
+        if type(told) == 'table' and told.err then return end
         if not last and ARGV[2] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
         ",
     )
@@ -69,9 +73,12 @@ pub(crate) async fn load(connection: &mut MultiplexedConnection) -> RedisResult<
 
 /// Tells an event.
 pub(crate) fn tell(pipeline: &mut Pipeline, key: &str, channel: Channel, event: &Event) {
-    let kept = if channel == Channel::Everything { 0 } else { KEPT_OPEN };
+    let (events, kept) = match channel {
+        Channel::Everything => (KEPT_EVENTS, 0),
+        Channel::Run(_) => (KEPT_OF_A_RUN, KEPT_OPEN),
+    };
     let customer = event.customer_id.map(|id| id.to_string()).unwrap_or_default();
     let call = pipeline.cmd("EVALSHA").arg(TELL.get_hash()).arg(1).arg(key);
-    call.arg(KEPT_EVENTS).arg(kept).arg(event.topic.as_str()).arg(event.name);
+    call.arg(events).arg(kept).arg(event.topic.as_str()).arg(event.name);
     call.arg(customer).arg(&*event.data).ignore();
 }

@@ -163,6 +163,10 @@ pub struct Connection {
     pub connected_at: Timestamp,
     /// How frames come and go.
     pub transport: Transport,
+    /// Whether it is a row of plain requests, on which nothing can be sent: such rows may come to
+    /// several nodes at once.
+    #[serde(default)]
+    pub plain: bool,
     /// From which address.
     pub peer_address: Option<String>,
     /// When its last frame came.

@@ -51,6 +51,8 @@ pub struct AgentSelection {
     pub time_zones: Option<BTreeSet<String>>,
     /// Only members of at least one of these groups.
     pub groups: Option<Vec<Membership>>,
+    /// Only those that were seen less than [`ONLINE_FOR`](crate::ONLINE_FOR) ago.
+    pub only_online: bool,
 }
 
 /// A machine that was picked.
@@ -373,4 +375,9 @@ pub trait PresenceWatch: Send + Sync + std::fmt::Debug {
 
     /// That connection of the agent is no more.
     fn left(&self, id: AgentId, connection_id: ConnectionId);
+
+    /// Whether the agent is connected to another node, as far as that is known.
+    fn is_elsewhere(&self, _id: AgentId) -> bool {
+        false
+    }
 }

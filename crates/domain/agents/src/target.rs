@@ -171,6 +171,7 @@ impl Targets {
             customer_id: target.customer_id,
             os_type: target.os_type,
             time_zones: None,
+            only_online: false,
             groups: self.memberships(scope, &target.group_ids).await?,
         })
     }

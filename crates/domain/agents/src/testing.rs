@@ -89,7 +89,8 @@ fn is_picked(
     selection: &AgentSelection,
     now: Timestamp,
 ) -> bool {
-    let AgentSelection { ids, tags, customer_id, os_type, time_zones, groups } = selection;
+    let AgentSelection { ids, tags, customer_id, os_type, time_zones, groups, only_online } =
+        selection;
     let shown = zone(agent).map_or("UTC", String::as_str);
     scope.contains(agent.customer_id)
         && ids.as_ref().is_none_or(|ids| ids.contains(&agent.id))
@@ -98,6 +99,7 @@ fn is_picked(
         && os_type.is_none_or(|os_type| agent.os_type == os_type)
         && time_zones.as_ref().is_none_or(|zones| zones.contains(shown))
         && groups.as_ref().is_none_or(|groups| groups.iter().any(|it| it.covers(agent, now)))
+        && (!only_online || agent.status(false, now) == AgentStatus::Online)
 }
 
 #[async_trait]
@@ -363,10 +365,20 @@ pub struct FakePresence(Mutex<HashMap<AgentId, Connection>>);
 impl FakePresence {
     /// From now on `id` is connected.
     pub fn connect(&self, id: AgentId, clock: &dyn Clock, entropy: &dyn Entropy) {
+        self.enter(id, false, clock, entropy);
+    }
+
+    /// From now on `id` asks in plain requests.
+    pub fn ask(&self, id: AgentId, clock: &dyn Clock, entropy: &dyn Entropy) {
+        self.enter(id, true, clock, entropy);
+    }
+
+    fn enter(&self, id: AgentId, plain: bool, clock: &dyn Clock, entropy: &dyn Entropy) {
         let connection = Connection {
             connection_id: ConnectionId::new(clock, entropy),
             connected_at: clock.now(),
-            transport: Transport::Websocket,
+            transport: if plain { Transport::Http } else { Transport::Websocket },
+            plain,
             peer_address: None,
             last_frame_at: clock.now(),
             metrics: None,
@@ -407,7 +419,7 @@ impl Presence for FakePresence {
         let connection = connections.get_mut(&id);
         if let Some(connection) = connection {
             connection.metrics = metrics.or(connection.metrics);
-            return true;
+            return !connection.plain;
         }
         false
     }

@@ -27,6 +27,7 @@ pub mod local;
 mod lookout;
 mod payload;
 mod ports;
+mod reach;
 mod reconcile;
 mod retention;
 pub mod runs;

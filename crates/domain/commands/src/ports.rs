@@ -207,6 +207,16 @@ pub trait CommandArchive: Send + Sync + std::fmt::Debug {
     /// What it costs does not grow with what waits for others.
     async fn waiting(&self, agents: &[AgentId]) -> Result<Vec<Waiting>, StorageError>;
 
+    /// The commands of these agents that were recorded as dispatched before `before` and were never
+    /// accepted, oldest first; without those that are to end or have expired at `now`. What it
+    /// costs does not grow with what others have.
+    async fn unaccepted(
+        &self,
+        agents: &[AgentId],
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Command>, StorageError>;
+
     /// Commands that no agent will end, at most `limit`.
     async fn due(
         &self,
@@ -220,6 +230,12 @@ pub trait CommandArchive: Send + Sync + std::fmt::Debug {
 pub trait Courier: Send + Sync + std::fmt::Debug {
     /// Whether the agent is connected.
     fn is_connected(&self, agent_id: AgentId) -> bool;
+
+    /// Whether it knows of connections to other nodes, where there are some. While it does not, the
+    /// database has who was seen lately.
+    fn sees_all(&self) -> bool {
+        true
+    }
 
     /// Whether a command given now would leave at once.
     fn has_room(&self, agent_id: AgentId) -> bool;

@@ -8,30 +8,31 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
     AgentId, Author, Clock, CommandId, Cursor, CustomerId, Page, PageRequest, RunId, StorageError,
     TenantScope, Timestamp, UserId, VersionId,
 };
 use parking_lot::Mutex;
-use tokio::sync::broadcast;
 
 use crate::runs::Run;
 use crate::{
-    Append, Command, CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention,
-    Courier, Due, Effect, Entry, Event, Heard, Notice, Once, Outcome, OutputBytes, OutputChunk,
-    OutputCompression, OutputStream, Recorded, Recording, Report, Requester, SafetyLevel,
-    ScriptTexts, ShellType, Spec, State, Submitted, Subscription, Waiting,
+    Append, Command, CommandArchive, CommandFilter, CommandLedger, CommandRetention, Due, Effect,
+    Entry, Event, Once, Outcome, OutputBytes, OutputChunk, OutputCompression, OutputStream,
+    Recorded, Recording, Report, Requester, SafetyLevel, ScriptTexts, ShellType, Spec, State,
+    Submitted, Waiting,
 };
 
 pub mod approvals;
+mod carriers;
 mod contract;
 pub mod library;
 pub mod local;
 mod runs;
 pub mod schedules;
 
+pub use carriers::{FakeCourier, FakeFeed};
 pub use contract::{Subject, contract};
 pub use runs::{RunsSubject, run, runs_contract};
 
@@ -306,6 +307,23 @@ impl CommandArchive for FakeLedger {
         Ok(waiting.into_iter().collect())
     }
 
+    async fn unaccepted(
+        &self,
+        agents: &[AgentId],
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Command>, StorageError> {
+        let rows = self.0.lock();
+        let wanted = |command: &&Command| {
+            agents.contains(&command.agent_id)
+                && command.state == State::Pending { accepted_at: None }
+                && command.dispatched_at.is_some_and(|at| at < before)
+                && command.cancel_requested_at.is_none()
+                && command.expires_at > now
+        };
+        Ok(rows.commands.values().filter(wanted).cloned().collect())
+    }
+
     async fn due(
         &self,
         now: Timestamp,
@@ -323,75 +341,6 @@ impl CommandArchive for FakeLedger {
         };
         let due = rows.commands.values().filter_map(|c| Some((c.agent_id, c.id, reason(c)?)));
         Ok(due.take(limit).collect())
-    }
-}
-
-/// A feed with one channel for everything.
-#[derive(Debug)]
-pub struct FakeFeed(broadcast::Sender<(CommandId, Arc<Notice>)>);
-
-impl Default for FakeFeed {
-    fn default() -> Self {
-        Self(broadcast::channel(1024).0)
-    }
-}
-
-impl CommandFeed for FakeFeed {
-    fn publish(&self, command: &Arc<Command>, notice: Notice) {
-        let _ = self.0.send((command.id, Arc::new(notice)));
-    }
-
-    fn subscribe(&self, id: CommandId) -> Subscription {
-        let next = move |mut receiver: broadcast::Receiver<(CommandId, Arc<Notice>)>| async move {
-            loop {
-                match receiver.recv().await {
-                    Ok((about, notice)) if about == id => {
-                        return Some((Heard::Notice(notice), receiver));
-                    }
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Lagged(_)) => {
-                        return Some((Heard::Missed, receiver));
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return None,
-                }
-            }
-        };
-        futures_util::stream::unfold(self.0.subscribe(), next).boxed()
-    }
-}
-
-/// A courier that remembers what it was given.
-#[derive(Debug, Default)]
-pub struct FakeCourier {
-    /// Who is connected.
-    pub connected: Mutex<HashSet<AgentId>>,
-    /// What was handed over.
-    pub delivered: Mutex<Vec<Arc<Command>>>,
-    /// What was cancelled.
-    pub cancelled: Mutex<Vec<CommandId>>,
-    /// Whose connections were to look for more.
-    pub looked: Mutex<Vec<AgentId>>,
-}
-
-impl Courier for FakeCourier {
-    fn is_connected(&self, agent_id: AgentId) -> bool {
-        self.connected.lock().contains(&agent_id)
-    }
-
-    fn has_room(&self, agent_id: AgentId) -> bool {
-        self.is_connected(agent_id)
-    }
-
-    fn deliver(&self, command: Arc<Command>) {
-        self.delivered.lock().push(command);
-    }
-
-    fn cancel(&self, _agent_id: AgentId, id: CommandId) {
-        self.cancelled.lock().push(id);
-    }
-
-    fn look(&self, agent_id: AgentId) {
-        self.looked.lock().push(agent_id);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::ports::{
     CommandArchive, CommandFeed, CommandFilter, CommandLedger, Courier, Entry, Heard, Notice, Once,
     OutputChunk, Submitted, Subscription,
 };
+use crate::reach::reachable;
 use crate::runs::{Strategy, Target, Template, Work};
 use crate::spec::{InvalidSpec, Limits, ShellType, Spec, SpecRequest};
 use crate::through::through;
@@ -387,7 +388,10 @@ impl Commands {
             Submitted::New(command) | Submitted::Known(command) => command,
             Submitted::Conflict => return Err(CommandsError::KeyReused),
         };
-        let agent_connected = self.courier.is_connected(command.agent_id);
+        let now = self.clock.now();
+        let reached = reachable(&*self.courier, &*self.agents, [command.agent_id], now).await;
+        // It is durable: whether it leaves at once may stay unknown.
+        let agent_connected = reached.is_ok_and(|reached| !reached.is_empty());
         Ok(Given { command, agent_connected })
     }
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 use muster_agent_socket::{Connections, ConnectionsPorts};
 use muster_agents::{Heartbeats, Presence};
 use muster_commands::runs::Boards;
-use muster_commands::{CommandFeed, Courier, Lookout};
+use muster_commands::{CommandFeed, Courier};
 use muster_identity::TicketStore;
 use muster_kernel::events::EventBus;
 use muster_kernel::leadership::Candidate;
@@ -16,7 +16,7 @@ use muster_local_bus::{LocalEvents, LocalFeed, LocalLimiter, LocalTickets};
 use muster_redis::{
     Everywhere, Here, Redis, RedisEvents, RedisFeed, RedisLimiter, RedisTickets, Relay,
 };
-use muster_sea_orm::{SeaCommands, SeaLeaderships};
+use muster_sea_orm::SeaLeaderships;
 
 use super::Base;
 use crate::config::Config;
@@ -38,7 +38,6 @@ pub(crate) struct Nodes {
     pub(crate) redis: Redis,
     pub(crate) relay: Relay,
     pub(crate) candidate: Candidate,
-    pub(crate) lookout: Lookout,
 }
 
 /// Who is connected, as far as this node is concerned.
@@ -103,17 +102,11 @@ impl Sharing {
         Reach { connections, presence, courier }
     }
 
-    pub(super) fn nodes(
-        self,
-        base: &Base,
-        commands: Arc<SeaCommands>,
-        connections: &Connections,
-    ) -> Option<Nodes> {
+    pub(super) fn nodes(self, base: &Base) -> Option<Nodes> {
         let (redis, relay, _) = self.nodes?;
         let leaderships = Arc::new(SeaLeaderships::new(base.database.clone()));
         let candidate = Candidate::new(leaderships, base.clock.clone(), LEADER, redis.node());
-        let lookout = Lookout::new(commands, Arc::new(connections.clone()));
-        Some(Nodes { redis, relay, candidate, lookout })
+        Some(Nodes { redis, relay, candidate })
     }
 }
 

@@ -9,8 +9,8 @@ use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scr
 use muster_commands::local::{LocalExecution, LocalPorts, LocalShell};
 use muster_commands::runs::{Runs, RunsPorts, Workshop};
 use muster_commands::{
-    AgentChannel, CommandFeed, Commands, CommandsPorts, Compression, Leases, Limits, Payloads,
-    Retention, ScriptTexts, Sweep,
+    AgentChannel, CommandFeed, Commands, CommandsPorts, Compression, Leases, Limits, Lookout,
+    Payloads, Retention, ScriptTexts, Sweep,
 };
 use muster_kernel::Clock;
 use muster_kernel::events::EventBus;
@@ -39,9 +39,9 @@ pub(super) struct Work {
     pub(super) heartbeats: Heartbeats,
     pub(super) connections: Connections,
     pub(super) presence: Arc<dyn Presence>,
-    pub(super) ledger: Arc<SeaCommands>,
     pub(super) channel: AgentChannel,
     pub(super) payloads: Payloads,
+    pub(super) lookout: Lookout,
     pub(super) sweep: Sweep,
     pub(super) retention: Retention,
     pub(super) compression: Compression,
@@ -120,9 +120,9 @@ impl Work {
             texts: shelf,
             bus,
             heartbeats,
+            lookout: Lookout::new(ledger.clone(), Arc::new(connections.clone()), clock.clone()),
             connections,
             presence,
-            ledger: ledger.clone(),
             leases: Leases::new(
                 channel.clone(),
                 ledger.clone(),

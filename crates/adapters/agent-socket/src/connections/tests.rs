@@ -36,9 +36,9 @@ impl Told {
     }
 }
 
-/// Keeps who came and went.
+/// Keeps who came and went, and knows who is elsewhere.
 #[derive(Debug, Default)]
-struct Seen(Mutex<Vec<(AgentId, ConnectionId, bool)>>);
+struct Seen(Mutex<Vec<(AgentId, ConnectionId, bool)>>, Mutex<Vec<AgentId>>);
 
 impl PresenceWatch for Seen {
     fn is_there(&self, id: AgentId, connection: Connection) {
@@ -47,6 +47,10 @@ impl PresenceWatch for Seen {
 
     fn left(&self, id: AgentId, connection_id: ConnectionId) {
         self.0.lock().push((id, connection_id, false));
+    }
+
+    fn is_elsewhere(&self, id: AgentId) -> bool {
+        self.1.lock().contains(&id)
     }
 }
 
@@ -176,6 +180,24 @@ async fn an_agent_that_comes_back_elsewhere_has_not_gone() {
     world.connections.replaced(peer.id, ConnectionId::new(&*world.clock, &world.entropy));
     world.pass(90).await;
     assert_eq!(world.told.statuses(), ["online"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_moves_between_nodes_is_neither_offline_nor_online_a_second_time() {
+    let world = world();
+    world.watch();
+    let (speaks, asks) = (command(1).agent_id, command(2).agent_id);
+    world.seen.1.lock().extend([speaks, asks]);
+    let peer = world.connect(1);
+    world.hear(2);
+    world.connections.leave(peer.id, &peer.link, EndReason::Lost);
+    world.pass(90).await;
+    assert!(!world.connections.is_connected(asks));
+    assert_eq!(world.told.statuses(), [""; 0]);
+    world.seen.1.lock().clear();
+    world.hear(2);
+    world.pass(90).await;
+    assert_eq!(world.told.statuses(), ["online", "offline"]);
 }
 
 #[tokio::test]

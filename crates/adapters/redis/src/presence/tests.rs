@@ -77,6 +77,31 @@ async fn a_later_connection_on_another_node_takes_the_place_of_the_earlier_one()
 }
 
 #[tokio::test]
+async fn plain_requests_may_come_to_several_nodes_and_end_no_session() {
+    let server = RedisServer::start();
+    let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(9));
+    let (one, other) = (node(&server, 1), node(&server, 2));
+    let _joined = (join(&one.redis).await, join(&other.redis).await);
+    let (asks, speaks) = (command(1), command(2));
+    let hear = |command: &Command| {
+        other.everywhere.heard(command.agent_id, command.customer_id, None, None)
+    };
+    one.connect(speaks.agent_id, &clock, &entropy);
+    one.presence.ask(asks.agent_id, &clock, &entropy);
+    one.here.is_there(asks.agent_id, one.presence.connection(asks.agent_id).unwrap());
+    eventually(|| other.everywhere.connected() == 2).await;
+    assert!(hear(&speaks), "its session is elsewhere");
+    assert!(!hear(&asks), "it has none");
+    clock.advance(chrono::TimeDelta::milliseconds(1));
+    for agent in [asks.agent_id, speaks.agent_id] {
+        other.presence.ask(agent, &clock, &entropy);
+        other.here.is_there(agent, other.presence.connection(agent).unwrap());
+        eventually(|| one.everywhere.elsewhere(agent).is_some()).await;
+        assert!(one.presence.connection(agent).is_some(), "it goes on");
+    }
+}
+
+#[tokio::test]
 async fn when_redis_has_lost_everything_everybody_is_known_again() {
     let mut server = RedisServer::start();
     let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(9));
@@ -89,14 +114,15 @@ async fn when_redis_has_lost_everything_everybody_is_known_again() {
     server.kill();
     up(&one.redis, false).await;
     up(&other.redis, false).await;
-    assert!(other.everywhere.is_connected(stays), "it most likely is");
+    assert!(!other.everywhere.is_connected(stays) && !other.everywhere.sees_all(), "who knows");
+    assert_eq!((other.everywhere.connection(stays), other.everywhere.connected()), (None, 0));
     one.here.left(goes, one.presence.connection(goes).unwrap().connection_id);
     one.connect(comes, &clock, &entropy);
     server.restart();
     up(&other.redis, true).await;
     eventually(|| {
         let is_there = |agent| other.everywhere.is_connected(agent);
-        is_there(stays) && is_there(comes) && !is_there(goes)
+        is_there(stays) && is_there(comes) && !is_there(goes) && other.everywhere.sees_all()
     })
     .await;
 }
@@ -112,7 +138,8 @@ async fn who_was_connected_to_a_node_that_died_is_forgotten_within_seconds() {
     one.connect(agent, &clock, &entropy);
     eventually(|| other.everywhere.is_connected(agent)).await;
     dying.kill();
-    let begun = Instant::now();
+    let (begun, losses) = (Instant::now(), other.redis.losses());
     eventually(|| !other.everywhere.is_connected(agent)).await;
+    eventually(|| other.redis.losses() > losses).await;
     assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
 }

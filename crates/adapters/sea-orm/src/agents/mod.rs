@@ -34,7 +34,7 @@ use crate::gathered::Gathered;
 use crate::{Database, DatabaseError, customers};
 use arrivals::{Arrival, Description, describe, note};
 use entity::{Column, Entity};
-use filter::{Conditions, Lead, has_tag};
+use filter::{Conditions, Lead, has_tag, online_since};
 use lists::RecentCounts;
 
 /// How many ids one statement names at most.
@@ -89,7 +89,8 @@ fn in_scope(scope: &TenantScope) -> Condition {
 impl Conditions {
     /// What is picked, whatever ids are named.
     fn picked(self, scope: &TenantScope, selection: &AgentSelection) -> Condition {
-        let AgentSelection { ids, tags, customer_id, os_type, time_zones, groups } = selection;
+        let AgentSelection { ids, tags, customer_id, os_type, time_zones, groups, only_online } =
+            selection;
         let lead = if ids.is_some() { Lead::Order } else { Lead::Filter };
         let showing = |zones: &BTreeSet<String>| {
             // Those that told none show UTC.
@@ -106,6 +107,7 @@ impl Conditions {
             .add_option(os_type.map(|os_type| Column::OsType.eq(os_type.as_str())))
             .add_option(time_zones.as_ref().map(showing))
             .add_option(groups.as_ref().map(in_any))
+            .add_option(only_online.then(|| Column::LastSeen.gt(online_since(self.now))))
     }
 }
 

@@ -210,6 +210,28 @@ impl CommandArchive for SeaCommands {
         Ok(new.chain(cancelled).collect())
     }
 
+    async fn unaccepted(
+        &self,
+        agents: &[AgentId],
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Command>, StorageError> {
+        let of_these = open().add(Column::AgentId.is_in(agents.iter().map(|id| id.as_uuid())));
+        let on_its_way = Condition::all()
+            .add(Column::Status.eq(Status::Pending.as_str()))
+            .add(Column::DispatchedAt.lt(micros(before)))
+            .add(Column::AcceptedAt.is_null())
+            .add(Column::CancelRequestedAt.is_null())
+            .add(Column::ExpiresAt.gt(micros(now)));
+        let rows = Entity::find()
+            .filter(of_these.add(on_its_way))
+            .order_by_asc(Column::Id)
+            .all(self.database.reader())
+            .await
+            .map_err(reading)?;
+        domain(rows)
+    }
+
     async fn due(
         &self,
         now: Timestamp,

@@ -11,8 +11,8 @@ use super::connections::{connections_are_kept, copies_are_decided_about};
 use super::{connection, lists};
 use crate::{
     Admission, AgentChange, AgentProgram, AgentRepository, AgentSelection, AgentTokens,
-    ConnectionLog, CopyVerdicts, Criteria, Enrol, EnrolCandidate, EnrolError, OsType, Registration,
-    RegistrationRequest, SystemInfo,
+    ConnectionLog, CopyVerdicts, Criteria, Enrol, EnrolCandidate, EnrolError, ONLINE_FOR, OsType,
+    Registration, RegistrationRequest, SystemInfo,
 };
 
 /// What the contract suite needs of a registry: itself, and customers whose tokens are good.
@@ -129,6 +129,14 @@ async fn machines_are_picked_by_everything_that_is_given<
     assert_eq!(showing("Europe/Berlin").await, [(first, mine)]);
     assert_eq!(showing("UTC").await, [(second, mine)], "and those that told none");
     assert_eq!(showing("Asia/Tokyo").await, []);
+    registry.record_seen(vec![second], clock.now()).await.unwrap();
+    let online = AgentSelection { only_online: true, ..all.clone() };
+    let online = async |now| {
+        let selected = registry.select(&TenantScope::All, &online, now).await.unwrap();
+        selected.into_iter().map(|agent| agent.id).collect::<Vec<_>>()
+    };
+    assert_eq!(online(clock.now()).await, [second]);
+    assert_eq!(online(clock.now() + ONLINE_FOR).await, []);
     for id in [first, second, foreign] {
         assert!(registry.delete(&TenantScope::All, id, &author(), clock.now()).await.unwrap());
     }

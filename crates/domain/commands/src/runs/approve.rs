@@ -93,7 +93,7 @@ impl Runs {
         let secrets = self.workshop.open(&place, approval.template.secrets.as_ref()).await?;
         let assessment = Assessment { level: approval.safety_level, reasons: Vec::new() };
         let (specs, work) = (approval.specs.clone(), approval.template.work.clone());
-        Ok(self.plan_of(machines, Prepared { specs, assessment, work, secrets }))
+        Ok(self.plan_of(machines, Prepared { specs, assessment, work, secrets }).await?)
     }
 
     /// Begins what was approved, once, for whoever asked for it.

@@ -203,10 +203,12 @@ impl Boards {
 
     /// From now on this node holds them, or does not any more.
     pub(super) fn hold(&self, held: bool) {
+        let mut going_on = self.going_on.lock();
         self.held.store(held, Ordering::Release);
         if !held {
-            self.going_on.lock().clear();
+            going_on.clear();
         }
+        drop(going_on);
         self.poke();
     }
 
@@ -228,10 +230,17 @@ impl Boards {
         }
     }
 
+    /// Makes the board of a run, unless there is one. On a node that does not hold them any more it
+    /// is not listed: nobody would tell it what happens.
     pub(super) fn put(&self, run: Run, members: Vec<Member>) -> Arc<Mutex<Board>> {
         let id = run.id;
         let board = Arc::new(Mutex::new(Board::new(run, members)));
-        let board = Arc::clone(self.going_on.lock().entry(id).or_insert(board));
+        let mut going_on = self.going_on.lock();
+        if !self.are_held() {
+            return board;
+        }
+        let board = Arc::clone(going_on.entry(id).or_insert(board));
+        drop(going_on);
         self.poke();
         board
     }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_agents::{Aim, OsType, SelectedAgent};
-use muster_kernel::{CustomerId, TenantScope};
+use muster_kernel::{CustomerId, StorageError, TenantScope};
 
 use super::usecase::{Runs, RunsError, Wish};
 use super::wish::Strategy;
 use super::workshop::Prepared;
+use crate::reach::reachable;
 use crate::safety::Assessment;
 use crate::spec::InvalidSpec;
 
@@ -66,15 +67,21 @@ impl Runs {
         let machines = self.ports.targets.machines(scope, &wish.template.target, &aim).await?;
         let families: BTreeSet<_> = machines.iter().map(|machine| machine.os_type).collect();
         let prepared = self.workshop.prepare(scope, &wish.template.work, &families).await?;
-        Ok(self.plan_of(machines, prepared))
+        Ok(self.plan_of(machines, prepared).await?)
     }
 
     /// Machines that are known to be meant, those that are connected first.
-    pub(super) fn plan_of(&self, machines: Vec<SelectedAgent>, prepared: Prepared) -> Plan {
+    pub(super) async fn plan_of(
+        &self,
+        machines: Vec<SelectedAgent>,
+        prepared: Prepared,
+    ) -> Result<Plan, StorageError> {
+        let (ids, now) = (machines.iter().map(|machine| machine.id), self.ports.clock.now());
+        let reached = reachable(&*self.ports.courier, &*self.ports.agents, ids, now).await?;
         let (mut here, away): (Vec<_>, Vec<_>) =
-            machines.into_iter().partition(|machine| self.ports.courier.is_connected(machine.id));
+            machines.into_iter().partition(|machine| reached.contains(&machine.id));
         let connected = here.len();
         here.extend(away);
-        Plan { machines: here, connected, prepared }
+        Ok(Plan { machines: here, connected, prepared })
     }
 }

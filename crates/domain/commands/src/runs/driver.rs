@@ -14,6 +14,7 @@ use super::progress::{Step, next_step};
 use super::run::{Run, RunStatus, StopReason};
 use super::usecase::{LOOK_AGAIN, Runs};
 use crate::ports::Entry;
+use crate::reach::reachable;
 use crate::{Event, Recorded};
 
 /// How many machines are let go in one write.
@@ -106,12 +107,7 @@ impl Runs {
     /// Lets the next machines begin. Those that are out of reach are let go only when there is
     /// room for all: they would take a place for as long as they are away.
     async fn release(&self, board: &Arc<Mutex<Board>>, room: u32) -> Result<(), StorageError> {
-        let chosen = {
-            let board = board.lock();
-            let limit = usize::try_from(room).unwrap_or(usize::MAX).min(RELEASED_AT_ONCE);
-            let all = room >= board.tally.held;
-            board.held(limit, |agent| all || self.ports.courier.is_connected(agent))
-        };
+        let chosen = self.choose(board, room).await?;
         let at = self.ports.clock.now();
         let record = |agent, id, event| self.channel.record(agent, id, Entry::Event(event));
         let mut recordings = Vec::with_capacity(chosen.len() * 2);
@@ -135,6 +131,26 @@ impl Runs {
             self.boards.poke();
         }
         failed
+    }
+
+    /// Who begins next.
+    async fn choose(
+        &self,
+        board: &Arc<Mutex<Board>>,
+        room: u32,
+    ) -> Result<Vec<(AgentId, CommandId)>, StorageError> {
+        let courier = &*self.ports.courier;
+        let limit = usize::try_from(room).unwrap_or(usize::MAX).min(RELEASED_AT_ONCE);
+        let held: Vec<_> = {
+            let board = board.lock();
+            let all = room >= board.tally.held;
+            if all || courier.sees_all() {
+                return Ok(board.held(limit, |agent| all || courier.is_connected(agent)));
+            }
+            board.held(usize::MAX, |_| true).into_iter().map(|(agent, _)| agent).collect()
+        };
+        let reached = reachable(courier, &*self.ports.agents, held, self.ports.clock.now()).await?;
+        Ok(board.lock().held(limit, |agent| reached.contains(&agent)))
     }
 
     /// Has the boards take in what is durable, whether or not it is news to the database: what was

@@ -267,7 +267,8 @@ impl Runs {
         let place = Run::secrets_place(id);
         let secrets = self.workshop.open(&place, run.template.secrets.as_ref()).await?;
         let work = run.template.work.clone();
-        let plan = self.plan_of(machines, Prepared { specs, assessment, work, secrets });
+        let prepared = Prepared { specs, assessment, work, secrets };
+        let plan = self.plan_of(machines, prepared).await?;
         check_mass(permit.principal(), &plan)?;
         let wish = Wish { confirm, once, ..Wish::new(run.template) };
         let asker = Asker { scope: permit.scope(), author: permit.author(), requested_by };

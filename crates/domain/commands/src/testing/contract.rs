@@ -38,6 +38,7 @@ pub async fn contract<L: Store>(subject: &Subject<'_, L>) {
     output_is_kept_once_in_order_and_without_gaps(subject).await;
     what_was_dispatched_and_what_waits_are_told_apart(subject).await;
     what_waits_for_some_agents_is_found_and_what_waits_for_others_is_not(subject).await;
+    what_was_sent_and_not_accepted_is_found_until_it_is_of_no_use(subject).await;
     lists_show_the_newest_first(subject).await;
     what_nobody_will_end_is_due(subject).await;
     old_output_reads_the_same_when_it_is_compressed(subject).await;
@@ -68,6 +69,35 @@ async fn what_waits_for_some_agents_is_found_and_what_waits_for_others_is_not<L:
     subject.happens(&new, event(Event::Expired { at })).await;
     assert_eq!(waiting().await, open);
     assert_eq!(subject.ledger.waiting(&[]).await.unwrap(), []);
+}
+
+async fn what_was_sent_and_not_accepted_is_found_until_it_is_of_no_use<L: Store>(
+    subject: &Subject<'_, L>,
+) {
+    let (at, later) = (noon(), noon() + TimeDelta::seconds(1));
+    let commands = [subject.given(97).await, subject.given(98).await, subject.given(99).await];
+    let found = async |before, now| {
+        let found = subject.ledger.unaccepted(&[subject.agent.0], before, now).await.unwrap();
+        let ours = found.into_iter().filter(|it| commands.iter().any(|own| own.id == it.id));
+        ours.map(|command| command.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(later, later).await, [], "nobody sent it");
+    for command in &commands {
+        subject.happens(command, event(Event::Dispatched { at })).await;
+    }
+    assert_eq!(found(at, later).await, [], "it has just left");
+    assert_eq!(found(later, later).await, [commands[0].id, commands[1].id, commands[2].id]);
+    assert_eq!(found(later, commands[2].expires_at).await, [], "they have expired");
+    let others = [subject.other_agent.0];
+    let others = subject.ledger.unaccepted(&others, later, later).await.unwrap();
+    assert!(others.iter().all(|it| it.agent_id == subject.other_agent.0));
+    subject.happens(&commands[0], event(Event::Accepted { at })).await;
+    subject.happens(&commands[1], event(Event::CancelRequested { at })).await;
+    assert_eq!(found(later, later).await, [commands[2].id]);
+    for command in &commands {
+        subject.happens(command, event(Event::Finished(completed(at)))).await;
+    }
+    assert_eq!(found(later, later).await, []);
 }
 
 async fn old_output_reads_the_same_when_it_is_compressed<L: Store>(subject: &Subject<'_, L>) {

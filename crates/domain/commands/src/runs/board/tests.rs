@@ -94,6 +94,8 @@ fn a_node_that_drives_runs_no_more_lets_go_of_them() {
     assert!(boards.get(id).is_some());
     boards.hold(false);
     assert!(boards.get(id).is_none() && boards.all().is_empty());
+    boards.put(run(1, 1), Vec::new());
+    assert!(boards.get(id).is_none(), "what was begun meanwhile is left to others");
 }
 
 #[test]
