@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_agent_socket::Connections;
 use muster_agents::{
     Agent, AgentFilter, AgentOrder, AgentPage, AgentRepository, AgentStatus, ConnectionLog,
-    ConnectionRecord, Criteria, EndReason, Presence,
+    ConnectionRecord, Criteria, EndReason, ONLINE_FOR, Presence,
 };
 use muster_kernel::page::MAX_LIMIT;
 use muster_kernel::{Clock, PageRequest, StorageError, TenantScope, Timestamp};
@@ -41,10 +41,12 @@ impl Orphans {
         Ok(())
     }
 
-    /// Ends the connections that processes left open which are gone.
-    pub(crate) async fn end_left_open(&self) -> Result<(), StorageError> {
+    /// Ends the connections that processes left open which are gone: whose agents were not seen for
+    /// a minute. The only process there is need not wait for that.
+    pub(crate) async fn end_left_open(&self, is_alone: bool) -> Result<(), StorageError> {
         let (node, now) = (self.connections.node(), self.clock.now());
-        let killed = self.agents.end_left_open(node, now).await?;
+        let seen = if is_alone { now } else { now - ONLINE_FOR };
+        let killed = self.agents.end_left_open(node, seen).await?;
         if killed > 0 {
             tracing::warn!(connections = killed, "a process did not end its connections");
         }
@@ -69,7 +71,7 @@ impl Orphans {
                 }
             }
             if looks.is_multiple_of(LOOKS_PER_MINUTE)
-                && let Err(error) = self.end_left_open().await
+                && let Err(error) = self.end_left_open(false).await
             {
                 log(&error, "connections that were left open could not be ended");
             }

@@ -122,10 +122,10 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         presence: work.presence.clone(),
         clock: clock.clone(),
     };
-    orphans.end_left_open().await?;
     let socket = agent_socket(&base, &work, config);
     let limiter = sharing.limiter.clone();
     let nodes = sharing.nodes(&base);
+    orphans.end_left_open(nodes.is_none()).await?;
     if nodes.is_none() {
         orphans.take_over().await?;
     }

@@ -225,10 +225,9 @@ pub trait ConnectionLog: Send + Sync + std::fmt::Debug {
     /// that has no open connection any more was last seen when the last frame of these came.
     async fn record_ended(&self, ended: Vec<ConnectionRecord>) -> Result<(), StorageError>;
 
-    /// Ends the open connections of server processes other than `node` that can't be there any
-    /// more, as killed with their process; says how many. Where processes share a database, those
-    /// are left alone whose agents were seen in the minute before `now`.
-    async fn end_left_open(&self, node: NodeId, now: Timestamp) -> Result<u64, StorageError>;
+    /// Ends the open connections of server processes other than `node` whose agents were last seen
+    /// at `seen` or before, as killed with their process; says how many.
+    async fn end_left_open(&self, node: NodeId, seen: Timestamp) -> Result<u64, StorageError>;
 
     /// The latest connections of the agent, the newest first.
     async fn latest(&self, id: AgentId) -> Result<Vec<ConnectionRecord>, StorageError>;

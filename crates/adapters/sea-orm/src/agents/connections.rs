@@ -3,15 +3,12 @@
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_agents::{
-    CONNECTIONS_KEPT, ConnectionEnd, ConnectionLog, ConnectionRecord, EndReason, ONLINE_FOR,
-    Transport,
+    CONNECTIONS_KEPT, ConnectionEnd, ConnectionLog, ConnectionRecord, EndReason, Transport,
 };
 use muster_kernel::{AgentId, ConnectionId, NodeId, StorageError, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SimpleExpr, SubQueryStatement};
-use sea_orm::{
-    ConnectionTrait, DatabaseBackend, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect,
-};
+use sea_orm::{DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::{SeaAgents, entity as agents, reading};
 use crate::DatabaseError;
@@ -122,20 +119,17 @@ impl ConnectionLog for SeaAgents {
         Ok(write.await?)
     }
 
-    async fn end_left_open(&self, node: NodeId, now: Timestamp) -> Result<u64, StorageError> {
+    async fn end_left_open(&self, node: NodeId, seen: Timestamp) -> Result<u64, StorageError> {
         let write = self.database.write(move |transaction| {
             async move {
-                let seen = last_seen_of_agent();
-                let mut update = Entity::update_many()
-                    .col_expr(Column::EndedAt, Expr::expr(seen.clone()).if_null(began_at()))
+                let last_seen = last_seen_of_agent();
+                let silent = Expr::expr(last_seen.clone()).if_null(0_i64).lte(micros(seen));
+                let update = Entity::update_many()
+                    .col_expr(Column::EndedAt, Expr::expr(last_seen).if_null(began_at()))
                     .col_expr(Column::EndReason, Expr::value(EndReason::ServerKilled.as_str()))
                     .filter(Column::EndedAt.is_null())
-                    .filter(Column::NodeId.ne(node.as_uuid()));
-                // Other processes may be alive there, and hear their agents within a minute.
-                if transaction.get_database_backend() == DatabaseBackend::Postgres {
-                    let silent = Expr::expr(seen).if_null(0_i64).lte(micros(now - ONLINE_FOR));
-                    update = update.filter(silent);
-                }
+                    .filter(Column::NodeId.ne(node.as_uuid()))
+                    .filter(silent);
                 Ok::<_, DatabaseError>(update.exec(transaction).await?.rows_affected)
             }
             .boxed()

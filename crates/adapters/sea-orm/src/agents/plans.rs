@@ -168,7 +168,8 @@ async fn peopled() -> Database {
             capabilities, last_seen, created_at, updated_at) \
          SELECT gen_random_uuid(), CASE WHEN i % 10 < 6 THEN '{one}'::uuid ELSE '{other}'::uuid END, \
             CASE WHEN i % 50 = 0 THEN 'web-' ELSE 'db-' END || i, \
-            CASE WHEN i % 50 = 0 THEN 'web-' ELSE 'db-' END || i, CASE WHEN i % 50 = 0 THEN 'linux' ELSE 'windows' END, \
+            CASE WHEN i % 50 = 0 THEN 'web-' ELSE 'db-' END || i, \
+            CASE WHEN i % 50 = 0 THEN 'linux' ELSE 'windows' END, \
             CASE WHEN i % 50 = 0 THEN '1.0' ELSE '2.0' END, '[]', i, i, i \
             FROM generate_series(1, 20000) AS n(i); \
          INSERT INTO agent_tags (agent_id, tag) SELECT id, 'rack-' || last_seen % 1000 FROM agents; \

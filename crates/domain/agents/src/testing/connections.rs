@@ -53,12 +53,13 @@ impl ConnectionLog for FakeAgents {
         Ok(())
     }
 
-    async fn end_left_open(&self, node: NodeId, _: Timestamp) -> Result<u64, StorageError> {
+    async fn end_left_open(&self, node: NodeId, seen: Timestamp) -> Result<u64, StorageError> {
         let (rows, mut ended) = (self.rows.lock(), 0);
         for known in self.connections.lock().iter_mut() {
-            if known.node_id != node && known.end.is_none() {
-                let seen = rows.get(&known.agent_id).and_then(|row| row.0.last_seen);
-                known.end = Some(killed(seen.unwrap_or(known.began_at)));
+            let last_seen = rows.get(&known.agent_id).and_then(|row| row.0.last_seen);
+            let is_silent = last_seen.is_none_or(|last| last <= seen);
+            if known.node_id != node && known.end.is_none() && is_silent {
+                known.end = Some(killed(last_seen.unwrap_or(known.began_at)));
                 ended += 1;
             }
         }
@@ -208,6 +209,8 @@ pub(super) async fn connections_are_kept<R: AgentRepository + Enrol + Connection
     registry.end_left_open(elsewhere.node_id, later).await.unwrap();
     assert_eq!(registry.latest(id).await.unwrap()[0].end, None, "its own go on");
     let next = NodeId::new(clock, entropy);
+    let before = elsewhere.began_at - TimeDelta::seconds(1);
+    assert_eq!(registry.end_left_open(next, before).await.unwrap(), 0, "it was seen since");
     assert_eq!(registry.end_left_open(next, later).await.unwrap(), 1);
     let latest = registry.latest(id).await.unwrap();
     let end = latest[0].end.as_ref().unwrap();
