@@ -5,10 +5,10 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::HeaderMap;
 use actix_web::{Error, HttpMessage, web};
 use muster_kernel::TRACES;
-use opentelemetry::global;
 use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::{Status, TraceContextExt};
-use tracing::{Span, field, info_span, trace_span};
+use opentelemetry::{KeyValue, global};
+use tracing::{Span, info_span, trace_span};
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -38,10 +38,12 @@ impl RootSpanBuilder for RequestSpan {
             client.address = address.map(|address| address.to_string()),
             request_id,
         );
-        if !traced.is_disabled() {
-            request.extensions_mut().insert(Traced(traced));
+        if traced.is_disabled() {
+            return span;
         }
-        span
+        request.extensions_mut().insert(Traced(traced.clone()));
+        // A log that says little has no span for requests; what belongs to them is traced all the same.
+        if span.is_disabled() { traced } else { span }
     }
 
     fn on_request_end<B: MessageBody>(_: Span, outcome: &Result<ServiceResponse<B>, Error>) {
@@ -62,8 +64,6 @@ fn traced(request: &ServiceRequest) -> Span {
         otel.kind = "server",
         otel.name = known_method(request.method()),
         http.request.method = known_method(request.method()),
-        http.route = field::Empty,
-        http.response.status_code = field::Empty,
     );
     if !span.is_disabled() {
         let caller = global::get_text_map_propagator(|it| it.extract(&Headers(request.headers())));
@@ -77,16 +77,19 @@ fn traced(request: &ServiceRequest) -> Span {
 
 /// Ends the span: what follows the head of an answer may go on for hours.
 fn answered<B>(span: &Span, response: &ServiceResponse<B>) {
+    let context = span.context();
+    let shown = context.span();
     if let Some(route) = response.request().match_pattern() {
-        let method = known_method(response.request().method());
-        span.record("otel.name", format!("{method} {route}"));
-        span.record("http.route", route);
+        // What `tracing` records of a name comes too late once something happened within the span.
+        shown.update_name(format!("{} {route}", known_method(response.request().method())));
+        shown.set_attribute(KeyValue::new("http.route", route));
     }
-    span.record("http.response.status_code", response.status().as_u16());
+    let status = i64::from(response.status().as_u16());
+    shown.set_attribute(KeyValue::new("http.response.status_code", status));
     if response.status().is_server_error() {
-        span.set_status(Status::error(""));
+        shown.set_status(Status::error(""));
     }
-    span.context().span().end();
+    shown.end();
 }
 
 /// What a caller says.
