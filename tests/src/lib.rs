@@ -5,6 +5,7 @@
 //! - [`Nodes`] are several servers that are one, with a [`RedisServer`] of their own
 //! - [`Api`] is a client of the HTTP API, signed in as the admin
 //! - [`Fleet`] is many agents in one process, with the journals that agents keep
+//! - [`collector::Collector`] takes traces
 //! - [`EventSource`] is a client of event streams
 //! - [`RawAgent`] speaks the agent protocol by hand, well or badly
 #![expect(
@@ -16,6 +17,7 @@
 )]
 
 mod api;
+pub mod collector;
 mod databases;
 mod events;
 mod fleet;

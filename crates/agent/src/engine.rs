@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span, info_span};
 use uuid::Uuid;
 
 use crate::executor::{self, Output, Stops, ended_without_process};
@@ -214,7 +215,8 @@ impl Engine {
                 tasks.insert(id, Arc::clone(&task));
                 drop(tasks);
                 let engine = Arc::clone(self);
-                self.running.spawn(engine.carry_out(task, job, output_limit));
+                let span = span(&job.execute);
+                self.running.spawn(engine.carry_out(task, job, output_limit).instrument(span));
             }
             // Nothing was promised: the server sends the command again.
             Err(error) => tracing::error!(command.id = %id, %error, "can't keep output"),
@@ -289,6 +291,10 @@ impl Engine {
             }
             tokio::time::sleep(JOURNAL_RETRY).await;
         }
+        tracing::debug!(
+            command.id = %task.id, command.outcome = ?finished.outcome,
+            command.exit_code = finished.exit_code, "a command has ended"
+        );
         let _ = task.finished.set(finished);
         self.tell_more(task);
     }
@@ -359,6 +365,14 @@ impl Engine {
             // A connection that has ended misses nothing: the next one asks for everything.
             let _ = listener.send(news);
         }
+    }
+}
+
+/// What the log says of a command that somebody follows, wherever something is logged about it.
+fn span(execute: &Execute) -> Span {
+    match &execute.traceparent {
+        Some(traceparent) => info_span!("command", command.id = %execute.command_id, traceparent),
+        None => Span::none(),
     }
 }
 

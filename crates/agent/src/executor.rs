@@ -9,6 +9,7 @@ use muster_protocol::{Execute, Finished, Outcome};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::mask::{Masker, Secrets};
@@ -83,8 +84,8 @@ pub(crate) async fn run(
         wrote: wrote.clone(),
     };
     let pumps = [
-        stdout.map(|pipe| tokio::spawn(pump(pipe, sink(&output.stdout)))),
-        stderr.map(|pipe| tokio::spawn(pump(pipe, sink(&output.stderr)))),
+        stdout.map(|pipe| tokio::spawn(pump(pipe, sink(&output.stdout)).in_current_span())),
+        stderr.map(|pipe| tokio::spawn(pump(pipe, sink(&output.stderr)).in_current_span())),
     ];
     let timeout = Duration::try_from_secs_f64(execute.timeout).unwrap_or(Duration::MAX);
     let ended = tokio::select! {

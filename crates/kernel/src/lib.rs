@@ -14,6 +14,7 @@
 //! - [`tags`]: words that people sort things by
 //! - [`vault`]: secrets that have to be read again
 //! - [`windows`] and [`Zone`]: times of the week, by the clocks of a place
+//! - [`TRACES`]: spans for a collector
 //! - [`storage`]: how a repository says that it can't
 //! - [`problem`]: the stable codes that name what went wrong
 //!
@@ -36,6 +37,7 @@ pub mod tags;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+mod traces;
 pub mod vault;
 pub mod windows;
 mod zone;
@@ -58,5 +60,6 @@ pub use secret::{Secret, TokenHash, TokenKind};
 pub use storage::StorageError;
 pub use tags::{InvalidTags, Tags};
 pub use time::{Clock, Timestamp};
+pub use traces::TRACES;
 pub use vault::{Sealed, Vault};
 pub use zone::Zone;

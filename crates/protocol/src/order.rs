@@ -142,6 +142,10 @@ pub struct Execute {
     pub timeout: f64,
     /// By the server's clock: not to be started later than this.
     pub deadline: DateTime<Utc>,
+    /// Where the command stands in a trace, as W3C Trace Context writes it; the agent's log names
+    /// it with the command. Absent where nobody follows the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// By what the text of a script is recognised.
@@ -168,6 +172,7 @@ impl fmt::Debug for Execute {
             .field("script", &self.script)
             .field("timeout", &self.timeout)
             .field("deadline", &self.deadline)
+            .field("traceparent", &self.traceparent)
             .finish()
     }
 }
@@ -372,6 +377,7 @@ mod tests {
             script: Some(ScriptText::of(b"echo hi")),
             timeout: 30.0,
             deadline: noon(),
+            traceparent: None,
         }
     }
 
@@ -381,6 +387,13 @@ mod tests {
         let message = crate::ServerMessage::Signed(Signed::sign(&order, &key(1)).unwrap());
         let printed = format!("{order:?} {order:#?} {message:?}");
         assert!(!printed.contains("hunter2") && printed.contains("TOKEN"), "{printed}");
+    }
+
+    #[test]
+    fn a_command_that_nobody_follows_is_written_as_ever_and_older_orders_can_be_read() {
+        let plain = serde_json::to_value(execute()).unwrap();
+        assert!(plain.get("traceparent").is_none(), "{plain}");
+        assert_eq!(serde_json::from_value::<Execute>(plain).unwrap(), execute());
     }
 
     #[test]

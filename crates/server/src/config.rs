@@ -1,6 +1,9 @@
 //! Flags over environment over `muster.toml` over defaults. What can't be used stops the start,
 //! with the name of the setting and what it takes.
 
+mod otlp;
+mod tls;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +19,9 @@ use muster_kernel::Secret;
 use muster_redis::RedisUrl;
 use muster_sea_orm::DatabaseUrl;
 use serde::Deserialize;
+
+pub(crate) use self::otlp::Otlp;
+pub(crate) use self::tls::{TlsMode, TlsSource};
 
 /// The longest timeout that an installation may allow.
 const LONGEST_TIMEOUT: u64 = 7 * 24 * 3600;
@@ -93,6 +99,16 @@ pub(crate) struct Settings {
     /// Where scrapers find `/metrics` without a credential, such as 127.0.0.1:9464 [default: nowhere].
     #[arg(long, env = "MUSTER_METRICS_LISTEN")]
     pub(crate) metrics_listen: Option<SocketAddr>,
+    /// Where traces go by OTLP over HTTP, such as `http://collector:4318` [default: nowhere].
+    #[arg(long, env = "MUSTER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// Headers that the collector asks for, as `NAME=VALUE`, comma separated.
+    #[arg(long, env = "MUSTER_OTLP_HEADERS", hide_env_values = true)]
+    pub(crate) otlp_headers: Option<Hidden>,
+    /// The part of traces that is kept, 0 to 1; a caller who sends `traceparent` decides about its
+    /// own [default: 1].
+    #[arg(long, env = "MUSTER_OTLP_SAMPLE_RATIO")]
+    pub(crate) otlp_sample_ratio: Option<f64>,
     /// `text` or `json` [default: text on a terminal, else json].
     #[arg(long, env = "MUSTER_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
@@ -106,30 +122,6 @@ pub(crate) struct Hidden(Secret);
 impl From<String> for Hidden {
     fn from(text: String) -> Self {
         Self(Secret::from_text(text))
-    }
-}
-
-/// Whether there is TLS, and with what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum TlsMode {
-    Off,
-    SelfSigned,
-    Files,
-}
-
-/// Where the certificate comes from, if there is one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TlsSource {
-    Off,
-    SelfSigned,
-    Files { cert: PathBuf, key: PathBuf },
-}
-
-impl TlsSource {
-    /// Whether the server itself does TLS.
-    pub(crate) fn is_on(&self) -> bool {
-        *self != Self::Off
     }
 }
 
@@ -158,6 +150,7 @@ pub(crate) struct Config {
     pub(crate) output_limit: u64,
     pub(crate) local_execution: bool,
     pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) otlp: Option<Otlp>,
     pub(crate) log_format: Option<LogFormat>,
 }
 
@@ -176,7 +169,7 @@ impl Config {
 
     fn check(settings: Settings) -> anyhow::Result<Self> {
         let listen = settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
-        let tls = tls(settings.tls, settings.tls_cert, settings.tls_key)?;
+        let tls = tls::tls(settings.tls, settings.tls_cert, settings.tls_key)?;
         let plain = !tls.is_on();
         let trusted_proxies = networks(&settings.trusted_proxies.unwrap_or_default())?;
         let asked_for = !trusted_proxies.is_empty() || settings.insecure_http == Some(true);
@@ -232,6 +225,11 @@ impl Config {
             output_limit: settings.output_limit.unwrap_or(16 * 1024 * 1024),
             local_execution: settings.local_execution.unwrap_or(false),
             metrics_listen: settings.metrics_listen,
+            otlp: Otlp::check(
+                settings.otlp_endpoint,
+                settings.otlp_headers.as_ref().map(|headers| headers.0.expose()),
+                settings.otlp_sample_ratio,
+            )?,
             log_format: settings.log_format,
         })
     }
@@ -256,24 +254,6 @@ fn origins(texts: Vec<String>) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(texts)
-}
-
-fn tls(
-    mode: Option<TlsMode>,
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-) -> anyhow::Result<TlsSource> {
-    let source = match (mode.unwrap_or(TlsMode::Off), cert, key) {
-        (TlsMode::Files, Some(cert), Some(key)) => TlsSource::Files { cert, key },
-        (TlsMode::Files, None, _) => bail!("MUSTER_TLS_CERT: MUSTER_TLS=files needs a PEM file"),
-        (TlsMode::Files, _, None) => bail!("MUSTER_TLS_KEY: MUSTER_TLS=files needs a PEM file"),
-        // Whoever names a certificate believes that it is served.
-        (_, Some(_), _) => bail!("MUSTER_TLS_CERT: it is served with MUSTER_TLS=files only"),
-        (_, _, Some(_)) => bail!("MUSTER_TLS_KEY: it is used with MUSTER_TLS=files only"),
-        (TlsMode::SelfSigned, None, None) => TlsSource::SelfSigned,
-        (TlsMode::Off, None, None) => TlsSource::Off,
-    };
-    Ok(source)
 }
 
 fn limits(default: Option<u64>, max: Option<u64>) -> anyhow::Result<Limits> {
@@ -325,6 +305,9 @@ impl Settings {
             output_limit: self.output_limit.or(file.output_limit),
             local_execution: self.local_execution.or(file.local_execution),
             metrics_listen: self.metrics_listen.or(file.metrics_listen),
+            otlp_endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
+            otlp_headers: self.otlp_headers.or(file.otlp_headers),
+            otlp_sample_ratio: self.otlp_sample_ratio.or(file.otlp_sample_ratio),
             log_format: self.log_format.or(file.log_format),
         }
     }
@@ -441,10 +424,14 @@ mod tests {
             admin_password: Some("correct horse".to_owned().into()),
             database_url: Some("postgres://muster:stapled@db/muster".to_owned().into()),
             redis_url: Some("redis://:folded@redis".to_owned().into()),
+            otlp_endpoint: Some("http://collector:4318".into()),
+            otlp_headers: Some("x-key=spindled".to_owned().into()),
             ..Settings::default()
         };
         let printed = format!("{settings:?} {:?}", Config::check(settings.clone()).unwrap());
         assert!(!printed.contains(&**key) && !printed.contains("correct horse"), "{printed}");
-        assert!(!printed.contains("stapled") && !printed.contains("folded"), "{printed}");
+        for secret in ["stapled", "folded", "spindled"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
     }
 }

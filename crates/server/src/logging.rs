@@ -1,18 +1,24 @@
-//! The log: structured, on standard error.
+//! The log: structured, on standard error; and beside it traces, where somebody collects them.
 
 use std::env::VarError;
 use std::io::IsTerminal;
 
 use anyhow::{Context, bail};
-use tracing_subscriber::EnvFilter;
+use muster_kernel::TRACES;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::LogFormat;
+use crate::config::{Config, LogFormat};
+use crate::observability::Exporter;
 
 /// What is written unless `RUST_LOG` says otherwise.
 const USUAL: &str = "info,sqlx=warn,sea_orm_migration=warn";
 
-/// Starts the log; `RUST_LOG` says how much there is of it.
-pub(crate) fn start(format: Option<LogFormat>) -> anyhow::Result<()> {
+/// Starts the log, of which `RUST_LOG` says how much there is, and traces if they go anywhere.
+pub(crate) fn start(config: &Config) -> anyhow::Result<Option<Exporter>> {
     let wanted = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(text) => Some(text),
         Err(VarError::NotPresent) => None,
@@ -20,13 +26,28 @@ pub(crate) fn start(format: Option<LogFormat>) -> anyhow::Result<()> {
     };
     let filter = filter(wanted.as_deref())?;
     let terminal = std::io::stderr().is_terminal();
-    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_ansi(terminal).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-    Ok(())
+    let format =
+        config.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match format {
+        LogFormat::Text => log.with_ansi(terminal).boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+    };
+    let Some(otlp) = &config.otlp else {
+        tracing_subscriber::registry().with(log).with(filter).init();
+        return Ok(None);
+    };
+    let exporter = Exporter::start(otlp)?;
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(exporter.tracer())
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_target(false)
+        // Nothing else: what is logged may say more than a collector is to know.
+        .with_filter(Targets::new().with_target(TRACES, Level::TRACE));
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(spans).init();
+    Ok(Some(exporter))
 }
 
 fn filter(wanted: Option<&str>) -> anyhow::Result<EnvFilter> {

@@ -27,7 +27,7 @@ const CUSTOMER: &str = "This machine";
 
 /// Runs both until a signal ends them.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
-    logging::start(config.log_format)?;
+    let traces = logging::start(&config)?;
     let program = agent_program()?;
     let listeners = Listeners::open(&config)?;
     let tls = Tls::open(&config)?;
@@ -52,6 +52,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         outcome
     };
     let (served, beside) = tokio::join!(serving, beside);
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     served.and(beside)
 }
 

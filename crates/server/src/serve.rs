@@ -33,12 +33,16 @@ const BACKLOG: u32 = 1024;
 
 /// Runs the server until a signal ends it.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
-    logging::start(config.log_format)?;
+    let traces = logging::start(&config)?;
     let listeners = Listeners::open(&config)?;
     let tls = Tls::open(&config)?;
     let wired = wire(&config).await?;
     show_first_password(&wired)?;
-    run(listeners, tls, wired).await
+    let served = run(listeners, tls, wired).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    served
 }
 
 /// The addresses that were taken.

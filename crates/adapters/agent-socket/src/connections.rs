@@ -28,6 +28,7 @@ use tokio_util::time::DelayQueue;
 use crate::apart::Apart;
 use crate::history::History;
 use crate::link::{CloseReason, Instruct, Link, Peer, SILENCE};
+use crate::traces::Traces;
 
 /// What those who are connected need.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct ConnectionsPorts {
     pub bus: Arc<dyn EventBus>,
     /// Where what machines say of their load goes.
     pub heartbeats: Heartbeats,
+    /// Where commands are followed, if they are.
+    pub traces: Option<Arc<Traces>>,
     #[expect(missing_docs, reason = "the names are those of the ports")]
     pub clock: Arc<dyn Clock>,
     #[expect(missing_docs, reason = "the names are those of the ports")]
@@ -68,6 +71,7 @@ struct Inner {
     history: History,
     watch: Option<Arc<dyn PresenceWatch>>,
     heartbeats: Heartbeats,
+    traces: Option<Arc<Traces>>,
     closing: AtomicBool,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -76,7 +80,7 @@ struct Inner {
 impl Connections {
     /// With nobody connected.
     pub fn new(ports: ConnectionsPorts) -> Self {
-        let ConnectionsPorts { node, watch, bus, heartbeats, clock, entropy } = ports;
+        let ConnectionsPorts { node, watch, bus, heartbeats, traces, clock, entropy } = ports;
         let (deadlines, unwatched) = mpsc::unbounded_channel();
         let inner = Inner {
             node,
@@ -89,6 +93,7 @@ impl Connections {
             history: History::new(bus, clock.clone()),
             watch,
             heartbeats,
+            traces,
             closing: AtomicBool::new(false),
             clock,
             entropy,
@@ -99,6 +104,11 @@ impl Connections {
     /// This process, among those that connections may be to.
     pub fn node(&self) -> NodeId {
         self.inner.node
+    }
+
+    /// Where commands are followed, if they are.
+    pub(crate) fn traces(&self) -> Option<&Traces> {
+        self.inner.traces.as_deref()
     }
 
     /// The agents that are connected here.

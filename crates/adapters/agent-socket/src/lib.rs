@@ -3,6 +3,7 @@
 //! - [`Connections`] knows who is connected: the ports `Presence` and `Courier`
 //! - [`AgentSocket`] takes connections: the route, the handshake, one task a connection
 //! - `polled`: connections that are a row of requests
+//! - [`Traces`] follows commands for whoever wants to see where time goes
 //! - `session`: one connection of the protocol `muster.v1`, from its hello to its end
 //!
 //! A connection costs a task and two small buffers; what a peer may have in flight is bounded by
@@ -16,9 +17,11 @@ mod polled;
 mod scrub;
 mod session;
 mod streams;
+mod traces;
 mod translate;
 mod upgrade;
 
 pub use connections::{Connections, ConnectionsPorts};
 pub use polled::PollRefusal;
+pub use traces::Traces;
 pub use upgrade::{AgentSocket, AgentSocketPorts, PeerAddress, Sign};

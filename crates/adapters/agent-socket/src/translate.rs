@@ -75,7 +75,12 @@ const fn shell(shell: ShellType) -> wire::ShellType {
     }
 }
 
-pub(crate) fn execute(command: &Command, stream_id: u32, payload: &Payload) -> wire::Execute {
+pub(crate) fn execute(
+    command: &Command,
+    stream_id: u32,
+    payload: &Payload,
+    traceparent: Option<String>,
+) -> wire::Execute {
     let secret = |(name, value): (&String, &Secret)| (name.clone(), value.expose().to_owned());
     let script = command.spec.script;
     wire::Execute {
@@ -90,6 +95,7 @@ pub(crate) fn execute(command: &Command, stream_id: u32, payload: &Payload) -> w
         script: script.map(|text| wire::ScriptText::from_parts(&text.sha256, text.bytes)),
         timeout: command.spec.timeout.as_secs_f64(),
         deadline: command.expires_at,
+        traceparent,
     }
 }
 

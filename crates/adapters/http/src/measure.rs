@@ -64,7 +64,7 @@ fn record(
 }
 
 /// The method's name; clients may make up others.
-fn known_method(method: &Method) -> &'static str {
+pub(crate) fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -28,6 +28,7 @@ fn job(script: Option<&str>) -> Job {
             script: script.map(|text| ScriptText::of(text.as_bytes())),
             timeout: 30.0,
             deadline: DateTime::UNIX_EPOCH,
+            traceparent: None,
         },
         script: script.map(|text| Bytes::copy_from_slice(text.as_bytes())),
     }

@@ -1,5 +1,6 @@
 //! What this process tells of itself to whoever watches it.
 
+mod exporter;
 mod listener;
 mod process;
 
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jobs::pause;
 
+pub(crate) use exporter::{Exporter, SERVICE};
 pub(crate) use listener::{listen, serve};
 
 /// How often what was measured is put together, so that it takes no more and more memory while

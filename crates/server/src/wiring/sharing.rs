@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use muster_agent_socket::{Connections, ConnectionsPorts};
+use muster_agent_socket::{Connections, ConnectionsPorts, Traces};
 use muster_agents::{Heartbeats, Presence};
 use muster_commands::runs::Boards;
 use muster_commands::{CommandFeed, Courier};
@@ -17,9 +17,11 @@ use muster_redis::{
     Everywhere, Here, Redis, RedisEvents, RedisFeed, RedisLimiter, RedisTickets, Relay,
 };
 use muster_sea_orm::SeaLeaderships;
+use opentelemetry::global;
 
 use super::Base;
 use crate::config::Config;
+use crate::observability::SERVICE;
 
 /// The work that one node does for all of them, under this name.
 const LEADER: &str = "leader";
@@ -30,6 +32,7 @@ pub(super) struct Sharing {
     pub(super) limiter: Arc<dyn RateLimiter>,
     pub(super) tickets: Arc<dyn TicketStore>,
     feed: Arc<dyn CommandFeed>,
+    traces: Option<Arc<Traces>>,
     nodes: Option<(Redis, Relay, Here)>,
 }
 
@@ -52,9 +55,10 @@ impl Sharing {
         let limiter = Arc::new(LocalLimiter::default());
         let tickets = Arc::new(LocalTickets::default());
         let feed = Arc::new(LocalFeed::default());
+        let traces = config.otlp.as_ref().map(|_| Arc::new(Traces::new(global::tracer(SERVICE))));
         let Some(url) = &config.redis else {
             let bus = Arc::new(LocalEvents::new(epoch(&*base.entropy)));
-            return Ok(Self { bus, limiter, tickets, feed, nodes: None });
+            return Ok(Self { bus, limiter, tickets, feed, traces, nodes: None });
         };
         let node = NodeId::new(&*base.clock, &*base.entropy);
         // Nodes that hold the same key are one installation.
@@ -67,6 +71,7 @@ impl Sharing {
             limiter: Arc::new(RedisLimiter::new(&redis, limiter)),
             tickets: Arc::new(RedisTickets::new(&redis, tickets)),
             feed: Arc::new(RedisFeed::new(&redis, feed)),
+            traces,
             nodes: Some((redis.clone(), Relay::new(&redis), Here::new(&redis))),
         })
     }
@@ -85,6 +90,7 @@ impl Sharing {
             watch,
             bus: self.bus.clone(),
             heartbeats: heartbeats.clone(),
+            traces: self.traces.clone(),
             clock: base.clock.clone(),
             entropy: base.entropy.clone(),
         };

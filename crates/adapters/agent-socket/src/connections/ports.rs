@@ -128,6 +128,9 @@ impl Courier for Connections {
 
     fn deliver(&self, command: Arc<Command>) {
         if let Some(link) = self.inner.links.get(&command.agent_id) {
+            if let Some(traces) = self.traces() {
+                traces.leaves(&command);
+            }
             link.instruct(if command.dispatched_at.is_some() {
                 Instruct::Deliver(command)
             } else {

@@ -71,6 +71,7 @@ fn world() -> World {
         watch: Some(seen.clone()),
         bus: Arc::new(told.clone()),
         heartbeats: Heartbeats::default(),
+        traces: None,
         clock: clock.clone(),
         entropy: random,
     });

@@ -46,6 +46,7 @@ async fn world() -> World {
             watch: None,
             bus: Arc::new(SilentBus),
             heartbeats: Heartbeats::default(),
+            traces: None,
             clock: clock.clone(),
             entropy: entropy.clone(),
         }),

@@ -239,6 +239,9 @@ impl Live {
                 if let Some(held) = self.unfinished.get_mut(&id) {
                     held.accepted = true;
                 }
+                if let Some(traces) = self.ports.connections.traces() {
+                    traces.accepts(id, now);
+                }
                 self.record(id, Entry::Event(Event::Accepted { at: now }), Then::Nothing);
             }
             AgentMessage::Started(started) => {
@@ -291,6 +294,11 @@ impl Live {
         recorded: Result<Option<Recorded>, StorageError>,
     ) -> Result<(), End> {
         let recorded = recorded?;
+        if let (Some(traces), Some(recorded)) = (self.ports.connections.traces(), &recorded)
+            && recorded.effect == Effect::Changed
+        {
+            traces.ends(&recorded.command);
+        }
         match then {
             Then::Nothing => Ok(()),
             Then::Credit { stream_id, bytes } => {

@@ -11,10 +11,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_commands::{Command, CommandLedger, Entry, Once, Recorded, Recording, Submitted};
-use muster_kernel::{AgentId, Author, CommandId, StorageError};
+use muster_kernel::{AgentId, Author, CommandId, StorageError, TRACES};
 use parking_lot::Mutex;
 use sea_orm::DbErr;
 use tokio::sync::oneshot;
+use tracing::{Instrument, trace_span};
 
 use super::SeaCommands;
 use super::batch::{self, Written};
@@ -105,6 +106,10 @@ impl CommandLedger for SeaCommands {
         once: Option<Once>,
         author: Author,
     ) -> Result<Submitted, StorageError> {
+        let span = trace_span!(
+            target: TRACES, "command.submit",
+            muster.command_id = %command.id, muster.agent_id = %command.agent_id,
+        );
         let (reply, answer) = oneshot::channel();
         let send = {
             let mut waiting = self.queue.0.lock();
@@ -115,7 +120,7 @@ impl CommandLedger for SeaCommands {
         if send {
             self.send_job();
         }
-        answer.await.unwrap_or_else(|_| Err(stopped()))
+        answer.instrument(span).await.unwrap_or_else(|_| Err(stopped()))
     }
 
     fn record(&self, agent_id: AgentId, id: CommandId, entry: Entry) -> Recording {

@@ -12,6 +12,7 @@ use muster_protocol::{
 use tokio::time::Instant;
 
 use super::{End, Live, Then};
+use crate::traces::Delivery;
 use crate::translate;
 
 /// A command that was not accepted for so long is sent again.
@@ -98,6 +99,8 @@ impl Live {
     /// Sends a command with all that it needs: the text of its script first, so that it is there
     /// when the order comes.
     async fn send(&mut self, command: &Command) -> Result<(), End> {
+        let delivery = self.ports.connections.traces().map(|traces| traces.sends(command));
+        let traceparent = delivery.as_ref().and_then(Delivery::traceparent);
         let payload = match self.ports.payloads.of(command).await {
             Ok(payload) => payload,
             Err(error) => return self.give_up(command.id, error).await,
@@ -106,7 +109,7 @@ impl Live {
         if let Some(text) = &payload.script {
             self.send_file(stream_id, text.as_bytes()).await?;
         }
-        let execute = translate::execute(command, stream_id, &payload);
+        let execute = translate::execute(command, stream_id, &payload, traceparent);
         self.order(Instruction::Execute(Box::new(execute))).await
     }
 
