@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use muster_tests::{
-    Agent, Api, Behaviour, Enrolled, EventSource, Fleet, Nodes, RawAgent, eventually,
+    Agent, Api, Behaviour, Enrolled, EventSource, Fleet, Nodes, RawAgent, Server, eventually,
 };
 use serde_json::{Value, json};
 
@@ -227,7 +227,7 @@ async fn an_agent_that_moves_to_another_node_was_never_away() {
     let nodes = Nodes::start(2).await;
     let apis = nodes.admins().await;
     let token = apis[0].enrollment_token("Acme").await;
-    let [one, other] = [&nodes.servers[0], &nodes.servers[1]].map(|server| server.url());
+    let [one, other] = [&nodes.servers[0], &nodes.servers[1]].map(Server::url);
     let enrolled = Enrolled::register(&one, &token, "web-01").await;
     let _first = RawAgent::welcomed(&one, &enrolled, Vec::new()).await;
     let id = apis[1].connected("web-01").await;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
+use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, bail};
+use muster_agent_socket::AgentSocket;
 use muster_http::{AppState, RequestSpan};
 use tokio::net::TcpSocket;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -113,38 +115,8 @@ pub(crate) async fn run(
         ..
     } = wired;
     descriptors::raise_limit();
-    let shared = state.clone();
-    let server = HttpServer::new(move || {
-        let (state, socket) = (shared.clone(), socket.clone());
-        App::new()
-            .wrap(muster_http::cors(&state.web))
-            .wrap(Compress::default())
-            .wrap(from_fn(muster_http::finish))
-            .wrap(TracingLogger::<RequestSpan>::new())
-            .wrap(from_fn(muster_http::measure))
-            .configure(move |app| {
-                muster_http::configure(app, &state, &|scope| socket.configure(scope));
-            })
-    })
-    // Small frames leave at once: held back until the last was acknowledged, each would cost an
-    // agent up to 40 ms.
-    .tcp_nodelay(true)
-    .shutdown_timeout(DRAIN_SECONDS)
-    .client_request_timeout(Duration::from_secs(30))
-    .tls_handshake_timeout(HANDSHAKE_WITHIN)
-    .disable_signals();
-    let server = match &tls {
-        Some(tls) => server.listen_rustls_0_23(listeners.api, tls.server_config()?),
-        None => server.listen(listeners.api),
-    };
-    let server = server.context("serving")?;
-    let addresses = server.addrs();
-    let server = server.run();
+    let server = http(listeners.api, tls.as_ref(), &state, &socket)?;
     let handle = server.handle();
-    for address in addresses {
-        tracing::info!(server.address = %address, "muster is listening");
-    }
-
     if let Some(listener) = listeners.figures {
         let serving = observability::serve(listener, figures.clone(), stop.clone());
         actix_web::rt::spawn(serving);
@@ -193,6 +165,44 @@ pub(crate) async fn run(
     stop.cancel();
     connections.close_all();
     outcome.and(drain(handle, serving, tasks, link).await)
+}
+
+/// What answers requests.
+fn http(
+    listener: TcpListener,
+    tls: Option<&Tls>,
+    state: &Data<AppState>,
+    socket: &AgentSocket,
+) -> anyhow::Result<Server> {
+    let (state, socket) = (state.clone(), socket.clone());
+    let server = HttpServer::new(move || {
+        let (state, socket) = (state.clone(), socket.clone());
+        App::new()
+            .wrap(muster_http::cors(&state.web))
+            .wrap(Compress::default())
+            .wrap(from_fn(muster_http::finish))
+            .wrap(TracingLogger::<RequestSpan>::new())
+            .wrap(from_fn(muster_http::measure))
+            .configure(move |app| {
+                muster_http::configure(app, &state, &|scope| socket.configure(scope));
+            })
+    })
+    // Small frames leave at once: held back until the last was acknowledged, each would cost an
+    // agent up to 40 ms.
+    .tcp_nodelay(true)
+    .shutdown_timeout(DRAIN_SECONDS)
+    .client_request_timeout(Duration::from_secs(30))
+    .tls_handshake_timeout(HANDSHAKE_WITHIN)
+    .disable_signals();
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls.server_config()?),
+        None => server.listen(listener),
+    };
+    let server = server.context("serving")?;
+    for address in server.addrs() {
+        tracing::info!(server.address = %address, "muster is listening");
+    }
+    Ok(server.run())
 }
 
 /// Does what one of several nodes has to do beside. The token ends its link to the others, which
