@@ -116,19 +116,11 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let (loads, heard) = Loads::new();
     let measuring = Measuring::new(&base, &work, &settings, vec![Arc::new(loads)]);
     let log = Arc::new(SeaAudit::new(database.clone()));
-    let orphans = Orphans {
-        agents: work.agents.clone(),
-        connections: work.connections.clone(),
-        presence: work.presence.clone(),
-        clock: clock.clone(),
-    };
-    orphans.end_left_open().await?;
+    let orphans = work.orphans(clock.clone());
     let socket = agent_socket(&base, &work, config);
     let limiter = sharing.limiter.clone();
     let nodes = sharing.nodes(&base);
-    if nodes.is_none() {
-        orphans.take_over().await?;
-    }
+    orphans.take_over(nodes.is_none()).await?;
     let figures = Figures::new(handle, work.connections.clone(), database.clone(), clock.now());
     let figures = Arc::new(figures);
     let registry = Registry::new(&base, &work);
