@@ -111,7 +111,7 @@ async fn take(state: web::Data<State>, request: HttpRequest, body: web::Bytes) -
         Mood::Takes => {}
         Mood::Fails => return HttpResponse::InternalServerError().finish(),
         Mood::Hangs => {
-            actix_web::rt::time::sleep(Duration::from_secs(600)).await;
+            actix_web::rt::time::sleep(Duration::from_mins(10)).await;
             return HttpResponse::Ok().finish();
         }
     }
@@ -146,5 +146,5 @@ fn attribute(pair: KeyValue) -> (String, String) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }

@@ -33,17 +33,21 @@ pub(crate) struct Orphans {
 }
 
 impl Orphans {
-    /// Looks after everybody whom the process before this one, which was the only one, saw last.
-    pub(crate) async fn take_over(&self) -> Result<(), StorageError> {
-        for agent in self.online().await? {
-            self.expect(&agent);
+    /// Ends what an earlier process left open. The only node then looks after everybody whom that
+    /// process saw last.
+    pub(crate) async fn take_over(&self, alone: bool) -> Result<(), StorageError> {
+        self.end_left_open().await?;
+        if alone {
+            for agent in self.online().await? {
+                self.expect(&agent);
+            }
         }
         Ok(())
     }
 
     /// Ends the connections that processes left open which are gone: whose agents were not seen for
     /// a minute. The only process there is need not wait for that.
-    pub(crate) async fn end_left_open(&self, is_alone: bool) -> Result<(), StorageError> {
+    async fn end_left_open(&self, is_alone: bool) -> Result<(), StorageError> {
         let (node, now) = (self.connections.node(), self.clock.now());
         let seen = if is_alone { now } else { now - ONLINE_FOR };
         let killed = self.agents.end_left_open(node, seen).await?;

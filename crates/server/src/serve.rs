@@ -123,10 +123,7 @@ pub(crate) async fn run(
     }
     let mut tasks = JoinSet::new();
     let (leading, link) = match nodes {
-        Some(nodes) => {
-            let (leading, link) = join(&mut tasks, nodes, orphans, &state, &stop);
-            (leading, Some(link))
-        }
+        Some(nodes) => join(&mut tasks, nodes, orphans, &state, &stop),
         None => (Leading::alone(), None),
     };
     let look_out = leading::look_out(lookout, connections.clone(), leading.clone(), stop.clone());
@@ -213,7 +210,7 @@ fn join(
     orphans: Orphans,
     state: &AppState,
     stop: &CancellationToken,
-) -> (Leading, CancellationToken) {
+) -> (Leading, Option<CancellationToken>) {
     let Nodes { redis, relay, candidate } = nodes;
     let (leading, link) = (Leading::one_of_several(), CancellationToken::new());
     let runs = &state.runs;
@@ -222,7 +219,7 @@ fn join(
     tasks.spawn(orphans.look_after(redis.clone(), leading.clone(), stop.clone()));
     let heard = leading::hear_of_runs(relay, redis, runs.clone(), leading.clone(), stop.clone());
     tasks.spawn(heard);
-    (leading, link)
+    (leading, Some(link))
 }
 
 /// What it means that a job ended before it was told to.

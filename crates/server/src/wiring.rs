@@ -116,10 +116,11 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let (loads, heard) = Loads::new();
     let measuring = Measuring::new(&base, &work, &settings, vec![Arc::new(loads)]);
     let log = Arc::new(SeaAudit::new(database.clone()));
+    let orphans = work.orphans(clock.clone());
     let socket = agent_socket(&base, &work, config);
     let limiter = sharing.limiter.clone();
     let nodes = sharing.nodes(&base);
-    let orphans = orphans(&work, clock.clone(), nodes.is_none()).await?;
+    orphans.take_over(nodes.is_none()).await?;
     let figures = Figures::new(handle, work.connections.clone(), database.clone(), clock.now());
     let figures = Arc::new(figures);
     let registry = Registry::new(&base, &work);
@@ -186,21 +187,6 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         stop,
         first_password,
     })
-}
-
-/// Looks after what processes before this one left behind; `is_alone` when there is no other.
-async fn orphans(work: &Work, clock: Arc<dyn Clock>, is_alone: bool) -> anyhow::Result<Orphans> {
-    let orphans = Orphans {
-        agents: work.agents.clone(),
-        connections: work.connections.clone(),
-        presence: work.presence.clone(),
-        clock,
-    };
-    orphans.end_left_open(is_alone).await?;
-    if is_alone {
-        orphans.take_over().await?;
-    }
-    Ok(orphans)
 }
 
 /// What everything else is made of.

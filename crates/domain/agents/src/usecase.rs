@@ -24,7 +24,10 @@ pub enum AgentsError {
     #[error("there is no such agent or customer, or it is not yours")]
     NotFound,
     /// No such copy of the machine waits or was rejected.
-    #[error("there is no such clone of this agent (any more); GET /agents/{{id}} lists them")]
+    #[error(
+        "there is no such clone of this agent (any more), or it is connected to another server; \
+         GET /agents/{{id}} of the server that it is connected to lists it"
+    )]
     NoSuchCopy,
     /// A page was asked for by the cursor of another order.
     #[error(

@@ -22,6 +22,7 @@ use muster_sea_orm::{
 use super::Base;
 use super::sharing::{Reach, Sharing};
 use crate::absentees::KnownAbsentees;
+use crate::orphans::Orphans;
 
 /// The use cases that have to do with running things, and what they share with others.
 pub(super) struct Work {
@@ -137,6 +138,12 @@ impl Work {
             compression: Compression::new(ledger, clock.clone()),
             channel,
         }
+    }
+
+    /// What looks after agents whose node is gone.
+    pub(super) fn orphans(&self, clock: Arc<dyn Clock>) -> Orphans {
+        let (agents, connections) = (self.agents.clone(), self.connections.clone());
+        Orphans { agents, connections, presence: self.presence.clone(), clock }
     }
 
     /// What people do about requests that wait; who asked is looked up by `absentees`.
