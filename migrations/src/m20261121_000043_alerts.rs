@@ -112,6 +112,12 @@ async fn create_memory(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .primary_key(Index::create().col("rule_id").col("agent_id"))
         .take();
     manager.create_table(deviations).await?;
+    let by_agent = Index::create()
+        .name("alert_deviations_by_agent")
+        .table("alert_deviations")
+        .col("agent_id")
+        .take();
+    manager.create_index(by_agent).await?;
     let marks = Table::create()
         .table("watch_marks")
         .col(text("name").primary_key())

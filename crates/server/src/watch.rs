@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use muster_agents::{Heartbeat, HeartbeatListener};
 use muster_alerts::{Dispatcher, Sample, Watcher};
-use muster_kernel::StorageError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -65,14 +64,10 @@ pub(crate) async fn read_loads(
     stop: CancellationToken,
 ) {
     while let Some(Some(samples)) = stop.run_until_cancelled(loads.recv()).await {
-        if let Err(error) = take_in(&watcher, &samples).await {
+        if let Err(error) = watcher.samples(&samples).await {
             log(&error, "how loaded machines are could not be looked at");
         }
     }
-}
-
-async fn take_in(watcher: &Watcher, samples: &[Sample]) -> Result<(), StorageError> {
-    if watcher.wants_samples().await? { watcher.samples(samples).await } else { Ok(()) }
 }
 
 /// Sends what there is to send, until `stop`. What is under way then is sent to its end.

@@ -44,10 +44,12 @@ pub trait RuleRepository: Send + Sync + std::fmt::Debug {
         page: &PageRequest,
     ) -> Result<Page<Rule>, StorageError>;
 
-    /// Writes `rule` over the version before it.
+    /// Writes `rule` over the version before it. When it [outdates](Rule::outdates) that one, its
+    /// open alerts MUST be resolved by the author, and its deviations be forgotten.
     async fn update(&self, rule: Rule, author: &Author) -> Result<Update<Rule>, StorageError>;
 
-    /// Removes the rule `id` and resolves its open alerts; says whether there was one in `scope`.
+    /// Removes the rule `id` with its deviations and resolves its open alerts; says whether there
+    /// was one in `scope`.
     async fn delete(
         &self,
         scope: &TenantScope,
@@ -179,8 +181,9 @@ pub trait AlertRepository: Send + Sync + std::fmt::Debug {
     /// Keeps what was found, with the messages about it: as a new alert, or as one more of the open
     /// alert of the same rule and subject, whose messages are out already; without a `cause` that
     /// one stays as it is. A `cause` that is known of the rule changes nothing, and neither does a
-    /// find without one when the last alert was resolved after `cooled_since`. All or nothing of it
-    /// is written.
+    /// find without one when the last alert was resolved after `cooled_since`. An open alert of
+    /// another customer, which had the machine before, MUST be resolved and stay that customer's;
+    /// what was found is then new. All or nothing of it is written.
     async fn open(
         &self,
         found: Alert,
@@ -349,11 +352,11 @@ pub struct Deviation {
     pub level: Level,
 }
 
-/// What loads were like, for the next process.
+/// What loads were like, for the next process and for other nodes.
 #[async_trait]
 pub trait Deviations: Send + Sync + std::fmt::Debug {
-    /// Every load that was not calm.
-    async fn all(&self) -> Result<Vec<Deviation>, StorageError>;
+    /// Every load of these machines that was not calm.
+    async fn of(&self, machines: &BTreeSet<AgentId>) -> Result<Vec<Deviation>, StorageError>;
 
     /// Keeps loads in the place of what was known of them; one that is calm is forgotten.
     async fn keep(&self, deviations: Vec<Deviation>) -> Result<(), StorageError>;
@@ -366,7 +369,9 @@ pub trait DeliveryRepository: Send + Sync + std::fmt::Debug {
     async fn add(&self, delivery: Delivery) -> Result<(), StorageError>;
 
     /// Takes for each channel the delivery that has been due for longest, but for the `busy` ones,
-    /// and puts it off until `until`, so that no other process takes it; at most `limit` of them.
+    /// and puts it off until `until`, so that no other process takes it; at most `limit` of them. A
+    /// message MUST wait until an older one about the same alert through the same channel has
+    /// arrived, or is given up.
     async fn take(
         &self,
         now: Timestamp,

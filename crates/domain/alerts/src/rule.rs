@@ -277,6 +277,14 @@ pub struct Rule {
     pub updated_at: Timestamp,
 }
 
+impl Rule {
+    /// Whether what was found by `before`, the version before it, says nothing any more: something
+    /// else is watched for, or on other machines, or nothing at all.
+    pub fn outdates(&self, before: &Self) -> bool {
+        !self.enabled || self.condition != before.condition || self.selector != before.selector
+    }
+}
+
 /// A rule in the words of whoever asks.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are those of Rule")]

@@ -23,7 +23,7 @@ use occurred::Occurred;
 /// How often it is kept up to when was watched.
 const KEEP_MARK_EVERY: TimeDelta = TimeDelta::seconds(10);
 /// Until when it was watched.
-pub(crate) const WATCHED_UNTIL: &str = "watched_until";
+const WATCHED_UNTIL: &str = "watched_until";
 /// Who was seen is written so late at most.
 const WRITTEN_WITHIN: TimeDelta = TimeDelta::seconds(20);
 

@@ -9,8 +9,8 @@ use muster_kernel::{
     AlertChannelId, AlertId, Cursor, DeliveryId, Page, PageRequest, StorageError, Timestamp,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoColumnRef, Query, SimpleExpr};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect, Select};
 
 use super::{SeaAlerts, cause, change, entity, reading};
 use crate::DatabaseError;
@@ -71,11 +71,53 @@ impl TryFrom<Model> for Delivery {
     }
 }
 
-/// What is tried. The state is spelled out, so that the index of such rows is used.
-fn pending(now: Timestamp) -> Condition {
+/// What is still to arrive. The state is spelled out, so that the index of such rows is used.
+fn pending(state: impl IntoColumnRef) -> SimpleExpr {
+    Expr::col(state).eq(Expr::cust("'pending'"))
+}
+
+/// What is tried: of an alert, through a channel, what is oldest, so that nobody is told that
+/// something is over before they are told of it.
+fn due(now: Timestamp) -> Condition {
+    let older = Alias::new("older");
+    let of = |column: Column| Expr::col((older.clone(), column));
+    let before = Query::select()
+        .expr(Expr::value(1))
+        .from_as(Entity, older.clone())
+        .and_where(of(Column::AlertId).equals((Entity, Column::AlertId)))
+        .and_where(of(Column::Id).lt(Expr::col((Entity, Column::Id))))
+        .and_where(of(Column::ChannelId).equals((Entity, Column::ChannelId)))
+        .and_where(pending((older.clone(), Column::State)))
+        .take();
     Condition::all()
-        .add(Expr::col(Column::State).eq(Expr::cust("'pending'")))
+        .add(pending((Entity, Column::State)))
         .add(Column::DueAt.lte(micros(now)))
+        .add(Expr::exists(before).not())
+}
+
+/// The channels through which something is due, the one that waits longest first.
+pub(super) fn waiting(
+    now: Timestamp,
+    busy: &BTreeSet<AlertChannelId>,
+    limit: u64,
+) -> Select<Entity> {
+    let busy = busy.iter().map(|id| id.as_uuid());
+    Entity::find()
+        .select_only()
+        .column(Column::ChannelId)
+        .filter(due(now).add(Column::ChannelId.is_not_in(busy)))
+        .group_by(Column::ChannelId)
+        .order_by_asc(Column::DueAt.min())
+        .limit(limit)
+}
+
+/// The delivery of a channel that has been due for longest.
+pub(super) fn next(channel: Uuid, now: Timestamp) -> Select<Entity> {
+    Entity::find()
+        .filter(due(now).add(Column::ChannelId.eq(channel)))
+        .order_by_asc(Column::DueAt)
+        .order_by_asc(Column::Id)
+        .limit(1)
 }
 
 /// Keeps messages, within the transaction that makes them true.
@@ -108,13 +150,7 @@ async fn take_one(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Option<Delivery>, DatabaseError> {
-    let row = Entity::find()
-        .filter(pending(now).add(Column::ChannelId.eq(channel)))
-        .order_by_asc(Column::DueAt)
-        .order_by_asc(Column::Id)
-        .lock_exclusive()
-        .one(transaction)
-        .await?;
+    let row = next(channel, now).lock_exclusive().one(transaction).await?;
     let Some(row) = row else { return Ok(None) };
     Entity::update_many()
         .col_expr(Column::DueAt, Expr::value(micros(until)))
@@ -165,14 +201,7 @@ impl DeliveryRepository for SeaAlerts {
         busy: &BTreeSet<AlertChannelId>,
         limit: u64,
     ) -> Result<Vec<Delivery>, StorageError> {
-        let busy = busy.iter().map(|id| id.as_uuid());
-        let channels: Vec<Uuid> = Entity::find()
-            .select_only()
-            .column(Column::ChannelId)
-            .filter(pending(now).add(Column::ChannelId.is_not_in(busy)))
-            .group_by(Column::ChannelId)
-            .order_by_asc(Column::DueAt.min())
-            .limit(limit)
+        let channels: Vec<Uuid> = waiting(now, busy, limit)
             .into_tuple()
             .all(self.database.reader())
             .await

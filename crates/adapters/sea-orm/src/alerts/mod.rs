@@ -2,9 +2,11 @@
 
 mod channels;
 mod deliveries;
-mod deviations;
+pub(crate) mod deviations;
 mod entity;
 mod occurrences;
+#[cfg(test)]
+mod plans;
 mod rules;
 mod windows;
 
@@ -14,11 +16,11 @@ use muster_alerts::{
     Alert, AlertFilter, AlertRepository, Cause, Change, Delivery, Opened, Replacement, State, Step,
 };
 use muster_kernel::{
-    Actor, AlertId, AlertRuleId, Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError,
-    TenantScope, Timestamp,
+    Actor, AgentId, AlertId, AlertRuleId, Author, Cursor, CustomerId, Deed, Page, PageRequest,
+    StorageError, TenantScope, Timestamp,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
 use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
 
 use crate::audit::Trail;
@@ -51,6 +53,13 @@ fn reading(error: DbErr) -> StorageError {
 
 fn of(rule: AlertRuleId, subject: Uuid) -> Condition {
     Condition::all().add(Column::RuleId.eq(rule.as_uuid())).add(Column::SubjectId.eq(subject))
+}
+
+fn of_customer(customer: Option<CustomerId>) -> SimpleExpr {
+    match customer {
+        Some(customer) => Column::CustomerId.eq(customer.as_uuid()),
+        None => Column::CustomerId.is_null(),
+    }
 }
 
 async fn write(transaction: &DatabaseTransaction, alert: &Alert) -> Result<(), DatabaseError> {
@@ -89,6 +98,22 @@ async fn resolve_all(
     Ok(())
 }
 
+/// Resolves what is open for `customer` about a machine, within the transaction that gives the machine
+/// to another one.
+pub(crate) async fn leave(
+    transaction: &DatabaseTransaction,
+    machine: AgentId,
+    customer: CustomerId,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let theirs = Condition::all()
+        .add(Column::SubjectKind.eq("agent"))
+        .add(Column::SubjectId.eq(machine.as_uuid()))
+        .add(Column::CustomerId.eq(customer.as_uuid()));
+    resolve_all(transaction, theirs, actor, now).await
+}
+
 /// Removes what a customer has of rules, windows and channels, and resolves its alerts, within the
 /// transaction that removes the customer.
 pub(crate) async fn remove_all(
@@ -125,14 +150,22 @@ async fn open(
     let open = same.clone().add(Column::ResolvedAt.is_null());
     if let Some(row) = Entity::find().filter(open).lock_exclusive().one(transaction).await? {
         let alert = Alert::try_from(row)?;
-        if because.is_none() {
+        if alert.customer_id == found.customer_id {
+            if because.is_none() {
+                return Ok(Opened::Again(alert));
+            }
+            let alert = alert.again(&found);
+            write(transaction, &alert).await?;
             return Ok(Opened::Again(alert));
         }
-        let alert = alert.again(&found);
-        write(transaction, &alert).await?;
-        return Ok(Opened::Again(alert));
+        if let Ok(over) = alert.after(Step::Resolve, found.last_seen_at) {
+            write(transaction, &over).await?;
+            let ended = Change::new(over.state, found.last_seen_at, &Actor::System);
+            enter(transaction, over.id, &ended).await?;
+        }
     }
-    let recent = same.add(Column::ResolvedAt.gt(micros(cooled_since)));
+    let recent =
+        same.add(of_customer(found.customer_id)).add(Column::ResolvedAt.gt(micros(cooled_since)));
     if because.is_none() && Entity::find().filter(recent).count(transaction).await? > 0 {
         return Ok(Opened::Nothing);
     }
@@ -238,9 +271,8 @@ impl AlertRepository for SeaAlerts {
         page: &PageRequest,
     ) -> Result<Page<Alert>, StorageError> {
         let reader = self.database.reader();
-        let about = |id: muster_kernel::AgentId| {
-            Column::SubjectKind.eq("agent").and(Column::SubjectId.eq(id.as_uuid()))
-        };
+        let about =
+            |id: AgentId| Column::SubjectKind.eq("agent").and(Column::SubjectId.eq(id.as_uuid()));
         let passes = scoped(Column::CustomerId, scope)
             .add_option(filter.state.map(|state| Column::State.eq(state.as_str())))
             .add_option(filter.severity.map(|it| Column::Severity.eq(it.as_str())))

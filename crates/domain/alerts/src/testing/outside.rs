@@ -95,8 +95,10 @@ impl Connected for FakeAlerts {
 
 #[async_trait]
 impl Deviations for FakeAlerts {
-    async fn all(&self) -> Result<Vec<Deviation>, StorageError> {
-        Ok(self.deviations.lock().clone())
+    async fn of(&self, machines: &BTreeSet<AgentId>) -> Result<Vec<Deviation>, StorageError> {
+        let mut known = self.deviations.lock().clone();
+        known.retain(|deviation| machines.contains(&deviation.agent_id));
+        Ok(known)
     }
 
     async fn keep(&self, deviations: Vec<Deviation>) -> Result<(), StorageError> {
@@ -109,6 +111,10 @@ impl Deviations for FakeAlerts {
         }
         Ok(())
     }
+}
+
+fn is_pending(delivery: &Delivery) -> bool {
+    delivery.state == DeliveryState::Pending
 }
 
 #[async_trait]
@@ -126,9 +132,16 @@ impl DeliveryRepository for FakeAlerts {
         limit: u64,
     ) -> Result<Vec<Delivery>, StorageError> {
         let mut deliveries = self.deliveries.lock();
+        let pending: Vec<_> = deliveries.iter().filter(|it| is_pending(it)).cloned().collect();
+        let waits = |it: &Delivery| {
+            let same = |other: &Delivery| {
+                (other.channel_id, other.alert_id) == (it.channel_id, it.alert_id)
+            };
+            it.alert_id.is_some() && pending.iter().any(|other| same(other) && other.id < it.id)
+        };
         let mut due: Vec<_> = deliveries
             .iter_mut()
-            .filter(|it| it.state == DeliveryState::Pending && it.due_at <= now)
+            .filter(|it| is_pending(it) && it.due_at <= now && !waits(it))
             .collect();
         due.sort_by_key(|delivery| (delivery.due_at, delivery.id));
         let mut busy = busy.clone();
