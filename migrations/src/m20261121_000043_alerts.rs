@@ -71,12 +71,27 @@ async fn create_alerts(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .and_where(Expr::col("resolved_at").is_null())
         .take();
     manager.create_index(open).await?;
-    for (name, column) in [
-        ("alerts_by_subject", "subject_id"),
-        ("alerts_by_customer", "customer_id"),
-        ("alerts_by_resolution", "resolved_at"),
-    ] {
+    for (name, column) in
+        [("alerts_by_subject", "subject_id"), ("alerts_by_customer", "customer_id")]
+    {
         let index = Index::create().name(name).table("alerts").col(column).col("id").take();
+        manager.create_index(index).await?;
+    }
+    let resolved = Index::create()
+        .name("alerts_by_resolution")
+        .table("alerts")
+        .col("resolved_at")
+        .col("id")
+        .and_where(Expr::col("resolved_at").is_not_null())
+        .take();
+    manager.create_index(resolved).await?;
+    // What is looked at again and again, by the rows that it is about.
+    let offline = Expr::col("kind").eq("offline").and(Expr::col("resolved_at").is_null());
+    let suppressed = Expr::col("state").eq("suppressed");
+    for (name, column, rows) in
+        [("alerts_offline", "subject_id", offline), ("alerts_suppressed", "id", suppressed)]
+    {
+        let index = Index::create().name(name).table("alerts").col(column).and_where(rows).take();
         manager.create_index(index).await?;
     }
     let changes = Table::create()

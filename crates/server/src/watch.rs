@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs::{log, pause};
+use crate::leading::Leading;
 
 /// How often it is looked what people have to know.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -18,11 +19,20 @@ const BATCHES: usize = 4;
 /// How often it is looked whether there is something to send.
 const SEND_EVERY: Duration = Duration::from_millis(500);
 
-/// Finds out what people have to know, until `stop`.
-pub(crate) async fn watch(watcher: Arc<Watcher>, stop: CancellationToken) {
+/// Finds out what people have to know, until `stop`, while this node leads.
+///
+/// How loaded machines are is not part of it: each node hears of its own machines and judges them
+/// itself, by what the database knows of them. Of a rule and a machine there is one open alert,
+/// whoever opens it, and who leads releases and resolves those of all nodes.
+pub(crate) async fn watch(watcher: Arc<Watcher>, leading: Leading, stop: CancellationToken) {
     // At once: what happens from now on is news.
     let mut rest = Duration::ZERO;
     while pause(rest, &stop).await {
+        if !leading.now() {
+            watcher.rest();
+            rest = LOOK_EVERY;
+            continue;
+        }
         if let Err(error) = watcher.tick().await {
             log(&error, "it could not be looked what people have to know");
         }

@@ -250,7 +250,7 @@ pub struct Missing {
     pub last_seen: Timestamp,
 }
 
-/// An open alert about a machine that is back, or gone for ever.
+/// An open alert about a machine that may be back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Returned {
     /// The alert.
@@ -310,12 +310,20 @@ pub enum Deed {
 #[async_trait]
 pub trait Occurrences: Send + Sync + std::fmt::Debug {
     /// The machines that `rule` means and that were last seen before `before`, without those of
-    /// which it has an open alert.
-    async fn missing(&self, rule: &Rule, before: Timestamp) -> Result<Vec<Missing>, StorageError>;
+    /// which it has an alert for their customer that is open, or was resolved after `cooled_since`.
+    async fn missing(
+        &self,
+        rule: &Rule,
+        before: Timestamp,
+        cooled_since: Timestamp,
+    ) -> Result<Vec<Missing>, StorageError>;
 
     /// The open offline alerts of machines that were seen after `after`, and those that seem to be
-    /// over; and the open alerts of every kind about machines that were removed.
+    /// over.
     async fn returned(&self, after: Timestamp) -> Result<Vec<Returned>, StorageError>;
+
+    /// The open alerts of every kind about machines that were removed. It reads every open alert.
+    async fn gone(&self) -> Result<Vec<Alert>, StorageError>;
 
     /// The machines with these ids that are there.
     async fn machines(&self, ids: &BTreeSet<AgentId>) -> Result<Vec<Machine>, StorageError>;

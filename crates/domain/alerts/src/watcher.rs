@@ -22,6 +22,8 @@ use occurred::Occurred;
 
 /// How often it is kept up to when was watched.
 const KEEP_MARK_EVERY: TimeDelta = TimeDelta::seconds(10);
+/// How often it is looked for alerts of machines that were removed.
+const LOOK_FOR_GONE_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// Until when it was watched.
 const WATCHED_UNTIL: &str = "watched_until";
 /// Who was seen is written so late at most.
@@ -52,6 +54,8 @@ struct Memory {
     /// The alerts of machines that were connected to us after they were missed.
     here: HashSet<AlertId>,
     occurred: Occurred,
+    /// When it was last looked for alerts of machines that were removed.
+    looked_for_gone: Option<Timestamp>,
 }
 
 /// Finds out what people have to know, and keeps alerts of it.
@@ -108,6 +112,7 @@ impl Watcher {
         let windows = self.ports.windows.current(now).await?;
         self.look_for_missing(&rules, &windows, watch, now).await?;
         self.look_for_returned(&rules, now).await?;
+        self.look_for_gone(now).await?;
         self.look_for_failures(&rules, &windows, now).await?;
         self.look_for_deeds(&rules, &windows).await?;
         self.release(&rules, &windows, now).await?;
@@ -147,7 +152,9 @@ impl Watcher {
         let mut still_missed = HashMap::new();
         for rule in rules {
             let Condition::Offline { hold, .. } = rule.condition else { continue };
-            for missing in self.ports.occurrences.missing(rule, now - hold).await? {
+            let cooled_since = now - delta(rule.condition.cool_down());
+            let missing = self.ports.occurrences.missing(rule, now - hold, cooled_since).await?;
+            for missing in missing {
                 let machine = &missing.machine;
                 if self.ports.connected.is_connected(machine.id) {
                     continue;
@@ -167,7 +174,25 @@ impl Watcher {
         Ok(())
     }
 
-    /// Resolves what is over: machines are back for long enough, or gone for ever.
+    /// Forgets what it knows besides the database, for another process watches from now on.
+    pub fn rest(&self) {
+        *self.memory.lock() = Memory::default();
+    }
+
+    /// Resolves what is about machines that are gone for ever.
+    async fn look_for_gone(&self, now: Timestamp) -> Result<(), StorageError> {
+        let looked = self.memory.lock().looked_for_gone;
+        if looked.is_some_and(|looked| now - looked < LOOK_FOR_GONE_EVERY) {
+            return Ok(());
+        }
+        for alert in self.ports.occurrences.gone().await? {
+            self.step(&alert, Step::Resolve, now).await?;
+        }
+        self.memory.lock().looked_for_gone = Some(now);
+        Ok(())
+    }
+
+    /// Resolves what is over: machines are back for long enough.
     async fn look_for_returned(&self, rules: &[Rule], now: Timestamp) -> Result<(), StorageError> {
         let mut marks = Vec::new();
         let mut here = HashSet::new();
@@ -182,10 +207,6 @@ impl Watcher {
             let was_here = self.memory.lock().here.contains(&alert.id);
             if was_here || self.is_connected(alert) {
                 here.insert(alert.id);
-            }
-            if returned.last_seen.is_none() {
-                self.step(alert, Step::Resolve, now).await?;
-                continue;
             }
             match (seen, alert.clear_since) {
                 (None, Some(_)) => marks.push((alert.id, None)),

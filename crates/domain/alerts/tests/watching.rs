@@ -194,6 +194,21 @@ async fn a_restart_forgets_nothing_and_a_long_one_cries_no_wolf() {
 }
 
 #[tokio::test]
+async fn who_leads_again_gives_machines_the_time_to_come_back_that_a_restart_gives() {
+    let world = World::new([offline(TimeDelta::seconds(70))]);
+    let web = machine(1, &[]);
+    world.connect(&web);
+    world.watch(TimeDelta::minutes(5)).await;
+    world.watcher.rest();
+    world.disconnect(&web);
+    world.clock.advance(TimeDelta::hours(1));
+    world.watch(TimeDelta::seconds(60)).await;
+    assert_eq!(world.alerts(), [], "nobody watched in that hour");
+    world.watch(TimeDelta::seconds(20)).await;
+    assert_eq!(world.states(), [State::Firing]);
+}
+
+#[tokio::test]
 async fn a_load_that_lasts_is_told_of_and_a_restart_in_between_changes_nothing() {
     let high = rule(1, condition("metric"));
     let world = World::new([high]);

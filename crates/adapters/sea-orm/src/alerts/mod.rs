@@ -13,7 +13,7 @@ mod windows;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_alerts::{
-    Alert, AlertFilter, AlertRepository, Cause, Change, Delivery, Opened, Replacement, State, Step,
+    Alert, AlertFilter, AlertRepository, Cause, Change, Delivery, Opened, Replacement, Step,
 };
 use muster_kernel::{
     Actor, AgentId, AlertId, AlertRuleId, Author, Cursor, CustomerId, Deed, Page, PageRequest,
@@ -21,7 +21,7 @@ use muster_kernel::{
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect, Select};
 
 use crate::audit::Trail;
 use crate::columns::{micros, scoped};
@@ -41,14 +41,23 @@ impl SeaAlerts {
     }
 
     async fn all(&self, wanted: Condition) -> Result<Vec<Alert>, StorageError> {
-        let rows = Entity::find().filter(wanted).order_by_asc(Column::Id);
-        let rows = rows.all(self.database.reader()).await.map_err(reading)?;
+        let rows = in_order(wanted).all(self.database.reader()).await.map_err(reading)?;
         Ok(rows.into_iter().map(Alert::try_from).collect::<Result<_, DatabaseError>>()?)
     }
 }
 
+fn in_order(wanted: Condition) -> Select<Entity> {
+    Entity::find().filter(wanted).order_by_asc(Column::Id)
+}
+
 fn reading(error: DbErr) -> StorageError {
     DatabaseError::new("reading alerts", error).into()
+}
+
+/// What began in a maintenance window. The state is spelled out, so that the index of such rows is
+/// used.
+fn silent() -> Condition {
+    Condition::all().add(Expr::col(Column::State).eq(Expr::cust("'suppressed'")))
 }
 
 fn of(rule: AlertRuleId, subject: Uuid) -> Condition {
@@ -305,8 +314,7 @@ impl AlertRepository for SeaAlerts {
     }
 
     async fn suppressed(&self) -> Result<Vec<Alert>, StorageError> {
-        let open = Condition::all().add(Column::ResolvedAt.is_null());
-        self.all(open.add(Column::State.eq(State::Suppressed.as_str()))).await
+        self.all(silent()).await
     }
 
     async fn open_of(

@@ -15,18 +15,24 @@ use crate::{
 
 #[async_trait]
 impl Occurrences for FakeAlerts {
-    async fn missing(&self, rule: &Rule, before: Timestamp) -> Result<Vec<Missing>, StorageError> {
-        let open: BTreeSet<_> = {
-            let alerts = self.alerts.lock();
-            let alerts = alerts.values().map(|(alert, _)| alert);
-            let open = alerts.filter(|alert| alert.rule_id == rule.id && alert.state.is_open());
-            open.map(|alert| alert.subject.id).collect()
+    async fn missing(
+        &self,
+        rule: &Rule,
+        before: Timestamp,
+        cooled_since: Timestamp,
+    ) -> Result<Vec<Missing>, StorageError> {
+        let alerts = self.alerts.lock();
+        let known = |machine: &Machine| {
+            alerts.values().any(|(alert, _)| {
+                alert.rule_id == rule.id
+                    && alert.subject.id == machine.id.as_uuid()
+                    && alert.customer_id == Some(machine.customer_id)
+                    && alert.resolved_at.is_none_or(|at| at > cooled_since)
+            })
         };
         let fleet = self.fleet.lock();
         let missing = fleet.iter().filter(|(machine, seen)| {
-            *seen < before
-                && rule.selector.means(rule.customer_id, machine)
-                && !open.contains(&machine.id.as_uuid())
+            *seen < before && rule.selector.means(rule.customer_id, machine) && !known(machine)
         });
         let missing =
             missing.map(|(machine, seen)| Missing { machine: machine.clone(), last_seen: *seen });
@@ -37,17 +43,26 @@ impl Occurrences for FakeAlerts {
         let fleet = self.fleet.lock();
         let alerts = self.alerts.lock();
         let open = alerts.values().map(|(alert, _)| alert);
-        let open = open.filter(|alert| alert.subject.kind == "agent" && alert.state.is_open());
+        let open = open.filter(|alert| alert.kind == "offline" && alert.state.is_open());
         let returned = open.filter_map(|alert| {
             let seen = fleet.iter().find(|(it, _)| it.id.as_uuid() == alert.subject.id);
             let last_seen = seen.map(|(_, seen)| *seen);
-            let offline = alert.kind == "offline";
             let seen_since = last_seen.is_some_and(|seen| seen > after);
-            let of_interest =
-                last_seen.is_none() || offline && (seen_since || alert.clear_since.is_some());
+            let of_interest = seen_since || alert.clear_since.is_some();
             of_interest.then(|| Returned { alert: alert.clone(), last_seen })
         });
         Ok(returned.collect())
+    }
+
+    async fn gone(&self) -> Result<Vec<Alert>, StorageError> {
+        let fleet = self.fleet.lock();
+        let alerts = self.alerts.lock();
+        let open = alerts.values().map(|(alert, _)| alert).filter(|alert| alert.state.is_open());
+        let gone = open.filter(|alert| {
+            let there = |(it, _): &(Machine, _)| it.id.as_uuid() == alert.subject.id;
+            alert.subject.kind == "agent" && !fleet.iter().any(there)
+        });
+        Ok(gone.cloned().collect())
     }
 
     async fn machines(&self, ids: &BTreeSet<AgentId>) -> Result<Vec<Machine>, StorageError> {
