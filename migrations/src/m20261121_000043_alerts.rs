@@ -117,6 +117,8 @@ async fn create_memory(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .primary_key(Index::create().col("rule_id").col("cause_id"))
         .take();
     manager.create_table(causes).await?;
+    let by_age = Index::create().name("alert_causes_by_age").table("alert_causes").col("at").take();
+    manager.create_index(by_age).await?;
     let deviations = Table::create()
         .table("alert_deviations")
         .col(uuid("rule_id"))

@@ -18,7 +18,7 @@ use muster_agents::{
     Agent, AgentFilter, AgentOrder, AgentPage, AgentRepository, AgentStatus, ConnectionLog,
     Criteria, Enrolment,
 };
-use muster_alerts::{DeliveryRepository, Dispatcher, Sample, Watcher};
+use muster_alerts::{Dispatcher, Sample, Watcher};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Compression, Retention, Sweep};
@@ -77,7 +77,7 @@ pub(crate) struct Wired {
     /// How loaded machines say that they are.
     pub(crate) loads: mpsc::Receiver<Vec<Sample>>,
     pub(crate) dispatcher: Arc<Dispatcher>,
-    pub(crate) alerts: Arc<dyn DeliveryRepository>,
+    pub(crate) alerts: muster_alerts::Retention,
     pub(crate) database: Database,
     /// What it takes to be one of several nodes, if this is one.
     pub(crate) nodes: Option<Nodes>,
@@ -178,7 +178,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         watcher: watch.watcher,
         loads: heard,
         dispatcher: watch.dispatcher,
-        alerts: watch.kept,
+        alerts: watch.retention,
         database,
         nodes,
         figures,

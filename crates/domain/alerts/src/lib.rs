@@ -28,6 +28,7 @@ mod events;
 pub mod level;
 mod loads;
 mod ports;
+mod retention;
 mod rule;
 mod rules;
 mod selector;
@@ -47,9 +48,10 @@ pub use dispatcher::Dispatcher;
 pub use loads::Sample;
 pub use ports::{
     AlertFilter, AlertRepository, Cause, ChannelRepository, Connected, Deed, DeliveryRepository,
-    Deviation, Deviations, Ended, Machine, Messenger, Missing, NotSent, Occurrences, Opened,
-    Replacement, Returned, RuleRepository, Update, WindowRepository,
+    Deviation, Deviations, Ended, Forgotten, Machine, Messenger, Missing, NotSent, Occurrences,
+    Opened, Replacement, Returned, RuleRepository, Update, WindowRepository,
 };
+pub use retention::Retention;
 pub use rule::{Condition, ConditionWish, InvalidAlert, Metric, Rule, RuleWish, Severity};
 pub use rules::Rules;
 pub use selector::Selector;

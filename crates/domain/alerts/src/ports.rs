@@ -119,7 +119,8 @@ pub trait ChannelRepository: Send + Sync + std::fmt::Debug {
         author: &Author,
     ) -> Result<Update<Channel>, StorageError>;
 
-    /// Removes the channel `id` with its deliveries; says whether there was one in `scope`.
+    /// Removes the channel `id` with its deliveries, and from the rules that tell it, which go a
+    /// version on; says whether there was one in `scope`.
     async fn delete(
         &self,
         scope: &TenantScope,
@@ -370,6 +371,15 @@ pub trait Deviations: Send + Sync + std::fmt::Debug {
     async fn keep(&self, deviations: Vec<Deviation>) -> Result<(), StorageError>;
 }
 
+/// What was forgotten at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    /// How many alerts that were.
+    pub alerts: u64,
+    /// Whether there may be more to forget, of any kind.
+    pub more: bool,
+}
+
 /// Messages on their way.
 #[async_trait]
 pub trait DeliveryRepository: Send + Sync + std::fmt::Debug {
@@ -399,8 +409,9 @@ pub trait DeliveryRepository: Send + Sync + std::fmt::Debug {
     ) -> Result<Page<Delivery>, StorageError>;
 
     /// Forgets the alerts that were resolved before `before`, with their messages, and the causes
-    /// that came before it; says how many alerts those were.
-    async fn forget(&self, before: Timestamp) -> Result<u64, StorageError>;
+    /// and tests of channels that came before it: of each kind at most `limit`, but for causes of
+    /// the same instant.
+    async fn forget(&self, before: Timestamp, limit: u64) -> Result<Forgotten, StorageError>;
 }
 
 /// Why a message was not sent.

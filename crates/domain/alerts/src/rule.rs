@@ -283,6 +283,18 @@ impl Rule {
     pub fn outdates(&self, before: &Self) -> bool {
         !self.enabled || self.condition != before.condition || self.selector != before.selector
     }
+
+    /// The rule after a channel was removed; `None` when it does not tell it.
+    pub fn without(&self, channel: AlertChannelId, now: Timestamp) -> Option<Self> {
+        let mut channel_ids = self.channel_ids.clone();
+        let version = self.version.saturating_add(1);
+        channel_ids.remove(&channel).then(|| Self {
+            channel_ids,
+            version,
+            updated_at: now,
+            ..self.clone()
+        })
+    }
 }
 
 /// A rule in the words of whoever asks.

@@ -119,6 +119,26 @@ async fn update(
     Ok(Update::Done(after))
 }
 
+/// Takes a channel out of the rules that tell it, within the transaction that removes it.
+pub(super) async fn tell_no_more(
+    transaction: &DatabaseTransaction,
+    trail: &Trail,
+    channel: AlertChannelId,
+    author: &Author,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let naming = Column::ChannelIds.contains(channel.to_string());
+    for row in Entity::find().filter(naming).lock_exclusive().all(transaction).await? {
+        let before = Rule::try_from(row)?;
+        let Some(after) = before.without(channel, now) else { continue };
+        let row = Model::from(&after).into_active_model().reset_all();
+        Entity::update(row).exec(transaction).await?;
+        let deed = Deed::changed("alert_rule.update", &before, &after);
+        trail.enter(transaction, author, now, deed).await?;
+    }
+    Ok(())
+}
+
 async fn delete(
     transaction: &DatabaseTransaction,
     trail: &Trail,

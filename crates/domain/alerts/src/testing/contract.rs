@@ -11,8 +11,9 @@ use super::{alert, channel, condition, delivery, machine, noon, rule, window};
 use crate::level::{Level, Phase};
 use crate::{
     Alert, AlertFilter, AlertRepository, Attempt, Cause, Change, Channel, ChannelRepository,
-    Delivery, DeliveryRepository, DeliveryState, Deviation, Deviations, MaintenanceWindow, Opened,
-    Replacement, Rule, RuleRepository, Selector, State, Step, Update, WindowRepository,
+    Delivery, DeliveryRepository, DeliveryState, Deviation, Deviations, Forgotten,
+    MaintenanceWindow, Opened, Replacement, Rule, RuleRepository, Selector, State, Step, Update,
+    WindowRepository,
 };
 
 fn page() -> PageRequest {
@@ -122,7 +123,7 @@ pub async fn window_contract(windows: &dyn WindowRepository, customer: CustomerI
 ///
 /// # Panics
 /// When the repository breaks it.
-pub async fn channel_contract<R: ChannelRepository + DeliveryRepository>(
+pub async fn channel_contract<R: ChannelRepository + DeliveryRepository + RuleRepository>(
     keeper: &R,
     customer: CustomerId,
 ) {
@@ -142,7 +143,20 @@ pub async fn channel_contract<R: ChannelRepository + DeliveryRepository>(
     assert_eq!(channels.update(changed, &author).await.unwrap(), Update::Stale);
     keeper.add(delivery(1)).await.unwrap();
     assert!(!channels.delete(&one, channel(2).id, &author, noon()).await.unwrap());
-    assert!(channels.delete(&one, theirs.id, &author, noon()).await.unwrap());
+    let rules: &dyn RuleRepository = keeper;
+    let others = Rule { channel_ids: [channel(2).id].into(), ..rule(22, condition("offline")) };
+    let both = [theirs.id, channel(2).id].into();
+    let telling = Rule { channel_ids: both, ..rule(21, condition("offline")) };
+    for rule in [&telling, &others] {
+        assert!(rules.create(rule.clone(), &author).await.unwrap());
+    }
+    let later = noon() + TimeDelta::minutes(1);
+    assert!(channels.delete(&one, theirs.id, &author, later).await.unwrap());
+    let left = Rule { version: 2, updated_at: later, ..telling };
+    let left = Rule { channel_ids: others.channel_ids.clone(), ..left };
+    let all = TenantScope::All;
+    assert_eq!(rules.find(&all, left.id).await.unwrap(), Some(left), "nobody is told in vain");
+    assert_eq!(rules.find(&all, others.id).await.unwrap(), Some(others));
     let left = DeliveryRepository::list(keeper, theirs.id, &page()).await.unwrap();
     assert_eq!(left.total, 0, "what was on its way is gone with it");
 }
@@ -193,10 +207,7 @@ pub async fn alert_contract<R: AlertRepository + DeliveryRepository>(
     lists(alerts, &third, &silent).await?;
     given_away(alerts, &silent).await?;
 
-    assert_eq!(keeper.forget(later).await?, 0);
-    assert_eq!(keeper.forget(later + TimeDelta::minutes(1)).await?, 1);
-    assert_eq!(alerts.find(&all, found.id).await?, None);
-    Ok(())
+    forgets(keeper, &found, &silent).await
 }
 
 /// Finds the same about a machine that another customer has got: what is open of the former one is
@@ -214,6 +225,31 @@ async fn given_away(alerts: &dyn AlertRepository, before: &Alert) -> Result<(), 
     assert_eq!(alerts.history(before.id).await?.len(), 2);
     assert_eq!(alerts.open_of(before.rule_id, before.subject.id).await?, Some(found.clone()));
     assert_eq!(alerts.open(found.clone(), None, noon(), Vec::new()).await?, Opened::Again(found));
+    Ok(())
+}
+
+/// Forgets two alerts that were resolved five and six minutes after noon, and a test of a channel.
+async fn forgets<R: AlertRepository + DeliveryRepository>(
+    keeper: &R,
+    first: &Alert,
+    last: &Alert,
+) -> Result<(), StorageError> {
+    let minute = |minute| noon() + TimeDelta::minutes(minute);
+    let alerts: &dyn AlertRepository = keeper;
+    let none = Forgotten { alerts: 0, more: false };
+    assert_eq!(keeper.forget(noon(), 1).await?, none);
+    assert_eq!(keeper.forget(minute(6), 1).await?, Forgotten { alerts: 1, more: true });
+    assert_eq!(alerts.find(&TenantScope::All, first.id).await?, None);
+    assert!(alerts.find(&TenantScope::All, last.id).await?.is_some());
+    let mut gone = 0;
+    while let Forgotten { alerts, more: true } = keeper.forget(minute(7), 1).await? {
+        gone += alerts;
+    }
+    assert_eq!(gone, 1);
+    assert_eq!(alerts.find(&TenantScope::All, last.id).await?, None);
+    assert_eq!(keeper.forget(minute(7), 1).await?, none);
+    let left = DeliveryRepository::list(keeper, message(1).channel_id, &page()).await?;
+    assert_eq!(left.total, 0, "the test went, too");
     Ok(())
 }
 

@@ -211,13 +211,18 @@ impl ChannelRepository for FakeAlerts {
         scope: &TenantScope,
         id: AlertChannelId,
         _: &Author,
-        _: Timestamp,
+        now: Timestamp,
     ) -> Result<bool, StorageError> {
         let mut channels = self.channels.lock();
         let there = channels.get(&id).is_some_and(|channel| within(scope, channel.customer_id));
         if there {
             channels.remove(&id);
             self.deliveries.lock().retain(|delivery| delivery.channel_id != id);
+            for rule in self.rules.lock().values_mut() {
+                if let Some(without) = rule.without(id, now) {
+                    *rule = without;
+                }
+            }
         }
         Ok(there)
     }

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use super::fakes::{FakeAlerts, page};
 use crate::{
     Alert, Channel, Connected, Deed, Delivery, DeliveryRepository, DeliveryState, Deviation,
-    Deviations, Ended, Machine, Messenger, Missing, NotSent, Occurrences, Returned, Rule,
+    Deviations, Ended, Forgotten, Machine, Messenger, Missing, NotSent, Occurrences, Returned,
+    Rule,
 };
 
 #[async_trait]
@@ -190,16 +191,20 @@ impl DeliveryRepository for FakeAlerts {
         Ok(page(&deliveries, wanted, |delivery| delivery.id.as_uuid()))
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<u64, StorageError> {
+    async fn forget(&self, before: Timestamp, limit: u64) -> Result<Forgotten, StorageError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut alerts = self.alerts.lock();
         let old = |alert: &Alert| alert.resolved_at.is_some_and(|at| at < before);
-        let gone: BTreeSet<_> =
-            alerts.values().filter(|(alert, _)| old(alert)).map(|(alert, _)| alert.id).collect();
+        let gone = alerts.values().filter(|(alert, _)| old(alert)).map(|(alert, _)| alert.id);
+        let gone: BTreeSet<_> = gone.take(limit).collect();
         alerts.retain(|id, _| !gone.contains(id));
-        self.deliveries
-            .lock()
-            .retain(|delivery| delivery.alert_id.is_none_or(|id| !gone.contains(&id)));
-        Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
+        let mut deliveries = self.deliveries.lock();
+        deliveries.retain(|delivery| delivery.alert_id.is_none_or(|id| !gone.contains(&id)));
+        let tests = deliveries.iter().filter(|it| it.alert_id.is_none() && it.created_at < before);
+        let tests: BTreeSet<_> = tests.map(|delivery| delivery.id).take(limit).collect();
+        deliveries.retain(|delivery| !tests.contains(&delivery.id));
+        let more = gone.len() == limit || tests.len() == limit;
+        Ok(Forgotten { alerts: u64::try_from(gone.len()).unwrap_or(u64::MAX), more })
     }
 }
 
