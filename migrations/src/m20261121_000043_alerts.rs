@@ -77,14 +77,18 @@ async fn create_alerts(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         let index = Index::create().name(name).table("alerts").col(column).col("id").take();
         manager.create_index(index).await?;
     }
-    let resolved = Index::create()
-        .name("alerts_by_resolution")
-        .table("alerts")
-        .col("resolved_at")
-        .col("id")
-        .and_where(Expr::col("resolved_at").is_not_null())
-        .take();
-    manager.create_index(resolved).await?;
+    // By age, for those that are forgotten; by rule and subject, for those that were over lately.
+    let over = Expr::col("resolved_at").is_not_null();
+    for (name, columns) in [
+        ("alerts_by_resolution", &["resolved_at", "id"][..]),
+        ("alerts_over", &["rule_id", "subject_id", "resolved_at"][..]),
+    ] {
+        let mut index = Index::create().name(name).table("alerts").and_where(over.clone()).take();
+        for column in columns {
+            index.col(*column);
+        }
+        manager.create_index(index).await?;
+    }
     // What is looked at again and again, by the rows that it is about.
     let offline = Expr::col("kind").eq("offline").and(Expr::col("resolved_at").is_null());
     let suppressed = Expr::col("state").eq("suppressed");

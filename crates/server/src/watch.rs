@@ -83,7 +83,7 @@ pub(crate) async fn read_loads(
 /// Sends what there is to send, until `stop`. What is under way then is sent to its end.
 pub(crate) async fn send(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
     let mut sending = JoinSet::new();
-    while pause(SEND_EVERY, &stop).await {
+    while !stop.is_cancelled() {
         while sending.try_join_next().is_some() {}
         match dispatcher.take().await {
             Ok(taken) => {
@@ -97,6 +97,12 @@ pub(crate) async fn send(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
                 }
             }
             Err(error) => log(&error, "the messages that are due could not be read"),
+        }
+        tokio::select! {
+            // The next message of its channel does not wait.
+            Some(_) = sending.join_next() => {}
+            () = tokio::time::sleep(SEND_EVERY) => {}
+            () = stop.cancelled() => {}
         }
     }
     while sending.join_next().await.is_some() {}

@@ -263,7 +263,7 @@ impl Watcher {
             details: json!({ "metric": metric, "value": value, "above": limits.above }),
             ..Found::about(rule, machine, *at)
         };
-        self.open(found, windows).await.map(drop)
+        self.open(found, windows).await
     }
 }
 

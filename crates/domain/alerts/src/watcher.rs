@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use crate::absence::{SEEN_WITHIN, Watch};
 use crate::loads::Loads;
 use crate::{
-    Alert, AlertRepository, Announcer, Cause, Change, Condition, Connected, Deviations, Machine,
-    MaintenanceWindow, Occurrences, Opened, Replacement, Returned, Rule, RuleRepository, State,
-    Step, Subject, WindowRepository,
+    Alert, AlertRepository, Announcer, Cause, Change, Condition, Connected, Deviations, Find,
+    Machine, MaintenanceWindow, Occurrences, Opened, Replacement, Returned, Rule, RuleRepository,
+    State, Step, Subject, WindowRepository,
 };
 use occurred::Occurred;
 
@@ -154,7 +154,8 @@ impl Watcher {
             let Condition::Offline { hold, .. } = rule.condition else { continue };
             let cooled_since = now - delta(rule.condition.cool_down());
             let missing = self.ports.occurrences.missing(rule, now - hold, cooled_since).await?;
-            for missing in missing {
+            let mut found = Vec::new();
+            for missing in &missing {
                 let machine = &missing.machine;
                 if self.ports.connected.is_connected(machine.id) {
                     continue;
@@ -166,9 +167,9 @@ impl Watcher {
                 }
                 let details = json!({ "last_seen": missing.last_seen });
                 let summary = format!("{} is offline", machine.hostname);
-                let found = Found { summary, details, ..Found::about(rule, machine, now) };
-                self.open(found, windows).await?;
+                found.push(Found { summary, details, ..Found::about(rule, machine, now) });
             }
+            self.open_all(found, windows).await?;
         }
         self.memory.lock().missed = still_missed;
         Ok(())
@@ -296,14 +297,37 @@ impl Watcher {
         Ok(())
     }
 
-    /// Keeps what was found; says whether there is an open alert of it.
+    /// Keeps what was found.
     pub(crate) async fn open(
         &self,
         found: Found<'_>,
         windows: &[MaintenanceWindow],
-    ) -> Result<bool, StorageError> {
-        let WatcherPorts { alerts, announcer, clock, entropy, .. } = &self.ports;
-        let now = clock.now();
+    ) -> Result<(), StorageError> {
+        self.open_all(vec![found], windows).await
+    }
+
+    /// Keeps all that was found.
+    async fn open_all(
+        &self,
+        found: Vec<Found<'_>>,
+        windows: &[MaintenanceWindow],
+    ) -> Result<(), StorageError> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let now = self.ports.clock.now();
+        let finds = found.into_iter().map(|found| self.find(found, windows, now)).collect();
+        for opened in self.ports.alerts.open_all(finds).await? {
+            if let Opened::New(alert) | Opened::Again(alert) = opened {
+                self.ports.announcer.tell(&alert);
+            }
+        }
+        Ok(())
+    }
+
+    /// The alert that something would be, with its messages.
+    fn find(&self, found: Found<'_>, windows: &[MaintenanceWindow], now: Timestamp) -> Find {
+        let WatcherPorts { announcer, clock, entropy, .. } = &self.ports;
         let silent = found
             .machine
             .is_some_and(|machine| windows.iter().any(|window| window.silences(machine, now)));
@@ -325,15 +349,9 @@ impl Watcher {
             clear_since: None,
             resolved_at: None,
         };
-        let messages = announcer.messages(&alert, rule, now);
+        let deliveries = announcer.messages(&alert, rule, now);
         let cooled_since = now - delta(rule.condition.cool_down());
-        match alerts.open(alert, found.cause, cooled_since, messages).await? {
-            Opened::New(alert) | Opened::Again(alert) => {
-                announcer.tell(&alert);
-                Ok(true)
-            }
-            Opened::Nothing => Ok(false),
-        }
+        Find { alert, cause: found.cause, cooled_since, deliveries }
     }
 }
 

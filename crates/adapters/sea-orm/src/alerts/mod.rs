@@ -13,7 +13,7 @@ mod windows;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_alerts::{
-    Alert, AlertFilter, AlertRepository, Cause, Change, Delivery, Opened, Replacement, Step,
+    Alert, AlertFilter, AlertRepository, Cause, Change, Delivery, Find, Opened, Replacement, Step,
 };
 use muster_kernel::{
     Actor, AgentId, AlertId, AlertRuleId, Author, Cursor, CustomerId, Deed, Page, PageRequest,
@@ -27,6 +27,9 @@ use crate::audit::Trail;
 use crate::columns::{micros, scoped};
 use crate::{Database, DatabaseError};
 use entity::{Column, Entity, Model, cause, change};
+
+/// How many alerts are opened in one transaction.
+const AT_ONCE: usize = 200;
 
 /// Alerts, in the tables `alerts`, `alert_…`, `maintenance_windows` and `watch_marks`.
 #[derive(Debug, Clone)]
@@ -237,6 +240,26 @@ impl AlertRepository for SeaAlerts {
             async move { open(transaction, found, cause, cooled_since, deliveries).await }.boxed()
         });
         Ok(write.await?)
+    }
+
+    async fn open_all(&self, finds: Vec<Find>) -> Result<Vec<Opened>, StorageError> {
+        let mut opened = Vec::with_capacity(finds.len());
+        for finds in finds.chunks(AT_ONCE) {
+            let finds = finds.to_vec();
+            let write = self.database.write(move |transaction| {
+                async move {
+                    let mut opened = Vec::with_capacity(finds.len());
+                    for Find { alert, cause, cooled_since, deliveries } in finds {
+                        let found = open(transaction, alert, cause, cooled_since, deliveries);
+                        opened.push(found.await?);
+                    }
+                    Ok::<_, DatabaseError>(opened)
+                }
+                .boxed()
+            });
+            opened.extend(write.await?);
+        }
+        Ok(opened)
     }
 
     async fn replace(&self, replacement: Replacement) -> Result<bool, StorageError> {

@@ -54,7 +54,7 @@ async fn machines_that_are_missed_are_found_by_when_they_were_seen_or_their_ids(
         let plan = plan(&database, missed(&rule, noon(), noon())).await.join("; ");
         assert!(plan.contains("SEARCH agents USING"), "{plan}");
         assert!(plan.contains("alerts USING INDEX alerts_open"), "{plan}");
-        assert!(plan.contains("alerts USING INDEX alerts_by_subject"), "{plan}");
+        assert!(plan.contains("INDEX alerts_over (rule_id=? AND subject_id=?"), "{plan}");
         assert!(!plan.contains("SCAN"), "{plan}");
     }
 }

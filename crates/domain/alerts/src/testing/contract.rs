@@ -11,7 +11,7 @@ use super::{alert, channel, condition, delivery, machine, noon, rule, window};
 use crate::level::{Level, Phase};
 use crate::{
     Alert, AlertFilter, AlertRepository, Attempt, Cause, Change, Channel, ChannelRepository,
-    Delivery, DeliveryRepository, DeliveryState, Deviation, Deviations, Forgotten,
+    Delivery, DeliveryRepository, DeliveryState, Deviation, Deviations, Find, Forgotten,
     MaintenanceWindow, Opened, Replacement, Rule, RuleRepository, Selector, State, Step, Update,
     WindowRepository,
 };
@@ -205,9 +205,28 @@ pub async fn alert_contract<R: AlertRepository + DeliveryRepository>(
     alerts.open(silent.clone(), None, later, Vec::new()).await?;
     assert_eq!(alerts.suppressed().await?, std::slice::from_ref(&silent));
     lists(alerts, &third, &silent).await?;
+    many(alerts).await?;
     given_away(alerts, &silent).await?;
 
     forgets(keeper, &found, &silent).await
+}
+
+/// Opens more alerts than fit into one transaction, the first of them twice.
+async fn many(alerts: &dyn AlertRepository) -> Result<(), StorageError> {
+    let rule = rule(6, condition("offline"));
+    let find = |seed| {
+        let alert = alert(seed, &rule, &machine(seed, &[]));
+        let alert = Alert { customer_id: Some(super::customer_id(3)), ..alert };
+        Find { alert, cause: None, cooled_since: noon(), deliveries: Vec::new() }
+    };
+    let finds: Vec<_> = (1000..1250).chain([1000]).map(find).collect();
+    let expected: Vec<_> = finds.iter().map(|find| Opened::New(find.alert.clone())).collect();
+    let opened = alerts.open_all(finds).await?;
+    assert_eq!(opened[..250], expected[..250]);
+    assert!(matches!(&opened[250..], [Opened::Again(_)]));
+    let theirs = TenantScope::one(super::customer_id(3));
+    assert_eq!(alerts.list(&theirs, &AlertFilter::default(), &page()).await?.total, 250);
+    Ok(())
 }
 
 /// Finds the same about a machine that another customer has got: what is open of the former one is

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use crate::{
     Alert, AlertFilter, AlertRepository, Cause, Change, Channel, ChannelRepository, Deed, Delivery,
-    Deviation, Ended, Machine, MaintenanceWindow, Opened, Replacement, Rule, RuleRepository, State,
-    Step, Update, WindowRepository,
+    Deviation, Ended, Find, Machine, MaintenanceWindow, Opened, Replacement, Rule, RuleRepository,
+    State, Step, Update, WindowRepository,
 };
 
 /// Alerts and all that they need, in memory; what happens there, tests write into it.
@@ -267,6 +267,14 @@ impl AlertRepository for FakeAlerts {
         alerts.insert(found.id, (found.clone(), vec![change]));
         self.deliveries.lock().extend(deliveries);
         Ok(Opened::New(found))
+    }
+
+    async fn open_all(&self, finds: Vec<Find>) -> Result<Vec<Opened>, StorageError> {
+        let mut opened = Vec::with_capacity(finds.len());
+        for Find { alert, cause, cooled_since, deliveries } in finds {
+            opened.push(self.open(alert, cause, cooled_since, deliveries).await?);
+        }
+        Ok(opened)
     }
 
     async fn replace(&self, replacement: Replacement) -> Result<bool, StorageError> {
