@@ -71,12 +71,31 @@ async fn create_alerts(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .and_where(Expr::col("resolved_at").is_null())
         .take();
     manager.create_index(open).await?;
-    for (name, column) in [
-        ("alerts_by_subject", "subject_id"),
-        ("alerts_by_customer", "customer_id"),
-        ("alerts_by_resolution", "resolved_at"),
-    ] {
+    for (name, column) in
+        [("alerts_by_subject", "subject_id"), ("alerts_by_customer", "customer_id")]
+    {
         let index = Index::create().name(name).table("alerts").col(column).col("id").take();
+        manager.create_index(index).await?;
+    }
+    // By age, for those that are forgotten; by rule and subject, for those that were over lately.
+    let over = Expr::col("resolved_at").is_not_null();
+    for (name, columns) in [
+        ("alerts_by_resolution", &["resolved_at", "id"][..]),
+        ("alerts_over", &["rule_id", "subject_id", "resolved_at"][..]),
+    ] {
+        let mut index = Index::create().name(name).table("alerts").and_where(over.clone()).take();
+        for column in columns {
+            index.col(*column);
+        }
+        manager.create_index(index).await?;
+    }
+    // What is looked at again and again, by the rows that it is about.
+    let offline = Expr::col("kind").eq("offline").and(Expr::col("resolved_at").is_null());
+    let suppressed = Expr::col("state").eq("suppressed");
+    for (name, column, rows) in
+        [("alerts_offline", "subject_id", offline), ("alerts_suppressed", "id", suppressed)]
+    {
+        let index = Index::create().name(name).table("alerts").col(column).and_where(rows).take();
         manager.create_index(index).await?;
     }
     let changes = Table::create()
@@ -102,6 +121,8 @@ async fn create_memory(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .primary_key(Index::create().col("rule_id").col("cause_id"))
         .take();
     manager.create_table(causes).await?;
+    let by_age = Index::create().name("alert_causes_by_age").table("alert_causes").col("at").take();
+    manager.create_index(by_age).await?;
     let deviations = Table::create()
         .table("alert_deviations")
         .col(uuid("rule_id"))
@@ -112,6 +133,12 @@ async fn create_memory(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .primary_key(Index::create().col("rule_id").col("agent_id"))
         .take();
     manager.create_table(deviations).await?;
+    let by_agent = Index::create()
+        .name("alert_deviations_by_agent")
+        .table("alert_deviations")
+        .col("agent_id")
+        .take();
+    manager.create_index(by_agent).await?;
     let marks = Table::create()
         .table("watch_marks")
         .col(text("name").primary_key())

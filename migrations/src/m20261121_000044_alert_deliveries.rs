@@ -24,7 +24,9 @@ impl MigrationTrait for Migration {
         let pending = Index::create()
             .name("alert_deliveries_pending")
             .table("alert_deliveries")
+            .col("channel_id")
             .col("due_at")
+            .col("id")
             .and_where(Expr::col("state").eq("pending"))
             .take();
         manager.create_index(pending).await?;

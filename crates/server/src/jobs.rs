@@ -9,7 +9,6 @@ use actix_web::web::Data;
 use chrono::TimeDelta;
 use muster_agent_socket::Connections;
 use muster_agents::{AgentRepository, ConnectionLog};
-use muster_alerts::DeliveryRepository;
 use muster_commands::runs::Runs;
 use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Compression, Retention, Sweep};
@@ -193,7 +192,7 @@ pub(crate) struct Housekeeping {
     pub(crate) retention: Retention,
     pub(crate) history: HistoryRetention,
     pub(crate) compression: Compression,
-    pub(crate) alerts: Arc<dyn DeliveryRepository>,
+    pub(crate) alerts: muster_alerts::Retention,
     pub(crate) database: Database,
 }
 
@@ -212,7 +211,7 @@ impl Housekeeping {
                 told("entries of schedules' histories", self.history.run(keep).await);
             }
             if let Some(keep) = self.keep(Key::AlertRetentionDays) {
-                told("old alerts", self.alerts.forget(self.state.clock.now() - keep).await);
+                told("old alerts", self.alerts.run(keep).await);
             }
             told("sessions that were over", self.state.identity.forget_sessions().await);
             let before = self.state.clock.now() - REQUESTS_ARE_KNOWN_FOR;

@@ -36,7 +36,7 @@ impl Orphans {
     /// Ends what an earlier process left open. The only node then looks after everybody whom that
     /// process saw last.
     pub(crate) async fn take_over(&self, alone: bool) -> Result<(), StorageError> {
-        self.end_left_open().await?;
+        self.end_left_open(alone).await?;
         if alone {
             for agent in self.online().await? {
                 self.expect(&agent);
@@ -47,9 +47,9 @@ impl Orphans {
 
     /// Ends the connections that processes left open which are gone: whose agents were not seen for
     /// a minute. The only process there is need not wait for that.
-    async fn end_left_open(&self, is_alone: bool) -> Result<(), StorageError> {
+    async fn end_left_open(&self, alone: bool) -> Result<(), StorageError> {
         let (node, now) = (self.connections.node(), self.clock.now());
-        let seen = if is_alone { now } else { now - ONLINE_FOR };
+        let seen = if alone { now } else { now - ONLINE_FOR };
         let killed = self.agents.end_left_open(node, seen).await?;
         if killed > 0 {
             tracing::warn!(connections = killed, "a process did not end its connections");

@@ -132,7 +132,7 @@ pub(crate) async fn run(
     tasks.spawn(jobs::drive(state.runs.clone(), leading.clone(), stop.clone()));
     tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
     tasks.spawn(jobs::run_schedules(scheduler, state.clock.clone(), leading.clone(), stop.clone()));
-    tasks.spawn(watch::watch(watcher.clone(), stop.clone()));
+    tasks.spawn(watch::watch(watcher.clone(), leading.clone(), stop.clone()));
     tasks.spawn(watch::send(dispatcher, stop.clone()));
     tasks.spawn(watch::read_loads(watcher, loads, stop.clone()));
     tasks.spawn(jobs::write_ended(connections.clone(), agents.clone(), stop.clone()));

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use muster_agents::{Heartbeat, HeartbeatListener};
 use muster_alerts::{Dispatcher, Sample, Watcher};
-use muster_kernel::StorageError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs::{log, pause};
+use crate::leading::Leading;
 
 /// How often it is looked what people have to know.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -19,11 +19,20 @@ const BATCHES: usize = 4;
 /// How often it is looked whether there is something to send.
 const SEND_EVERY: Duration = Duration::from_millis(500);
 
-/// Finds out what people have to know, until `stop`.
-pub(crate) async fn watch(watcher: Arc<Watcher>, stop: CancellationToken) {
+/// Finds out what people have to know, until `stop`, while this node leads.
+///
+/// How loaded machines are is not part of it: each node hears of its own machines and judges them
+/// itself, by what the database knows of them. Of a rule and a machine there is one open alert,
+/// whoever opens it, and who leads releases and resolves those of all nodes.
+pub(crate) async fn watch(watcher: Arc<Watcher>, leading: Leading, stop: CancellationToken) {
     // At once: what happens from now on is news.
     let mut rest = Duration::ZERO;
     while pause(rest, &stop).await {
+        if !leading.now() {
+            watcher.rest();
+            rest = LOOK_EVERY;
+            continue;
+        }
         if let Err(error) = watcher.tick().await {
             log(&error, "it could not be looked what people have to know");
         }
@@ -65,20 +74,16 @@ pub(crate) async fn read_loads(
     stop: CancellationToken,
 ) {
     while let Some(Some(samples)) = stop.run_until_cancelled(loads.recv()).await {
-        if let Err(error) = take_in(&watcher, &samples).await {
+        if let Err(error) = watcher.samples(&samples).await {
             log(&error, "how loaded machines are could not be looked at");
         }
     }
 }
 
-async fn take_in(watcher: &Watcher, samples: &[Sample]) -> Result<(), StorageError> {
-    if watcher.wants_samples().await? { watcher.samples(samples).await } else { Ok(()) }
-}
-
 /// Sends what there is to send, until `stop`. What is under way then is sent to its end.
 pub(crate) async fn send(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
     let mut sending = JoinSet::new();
-    while pause(SEND_EVERY, &stop).await {
+    while !stop.is_cancelled() {
         while sending.try_join_next().is_some() {}
         match dispatcher.take().await {
             Ok(taken) => {
@@ -92,6 +97,12 @@ pub(crate) async fn send(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
                 }
             }
             Err(error) => log(&error, "the messages that are due could not be read"),
+        }
+        tokio::select! {
+            // The next message of its channel does not wait.
+            Some(_) = sending.join_next() => {}
+            () = tokio::time::sleep(SEND_EVERY) => {}
+            () = stop.cancelled() => {}
         }
     }
     while sending.join_next().await.is_some() {}

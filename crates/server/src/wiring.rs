@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
 use muster_agents::Enrolment;
 use muster_agents::metrics::{Recorder, Upkeep};
-use muster_alerts::{DeliveryRepository, Dispatcher, Sample, Watcher};
+use muster_alerts::{Dispatcher, Sample, Watcher};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Compression, Lookout, Retention, Sweep};
@@ -75,7 +75,7 @@ pub(crate) struct Wired {
     /// How loaded machines say that they are.
     pub(crate) loads: mpsc::Receiver<Vec<Sample>>,
     pub(crate) dispatcher: Arc<Dispatcher>,
-    pub(crate) alerts: Arc<dyn DeliveryRepository>,
+    pub(crate) alerts: muster_alerts::Retention,
     pub(crate) database: Database,
     pub(crate) orphans: Orphans,
     /// What it takes to be one of several nodes, if this is one.
@@ -179,7 +179,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         watcher: watch.watcher,
         loads: heard,
         dispatcher: watch.dispatcher,
-        alerts: watch.kept,
+        alerts: watch.retention,
         database,
         orphans,
         nodes,

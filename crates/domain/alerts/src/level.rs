@@ -52,6 +52,11 @@ impl Level {
         Self { phase: Phase::Calm, read_at: now }
     }
 
+    /// Whether it is too high, for long enough.
+    pub const fn is_high(self) -> bool {
+        matches!(self.phase, Phase::High { .. })
+    }
+
     /// How it is after a reading. One that is older than the last changes nothing.
     #[must_use]
     pub fn read(self, value: f64, at: Timestamp, limits: &Limits) -> Self {

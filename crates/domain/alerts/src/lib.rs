@@ -27,7 +27,9 @@ mod dispatcher;
 mod events;
 pub mod level;
 mod loads;
+mod occurrences;
 mod ports;
+mod retention;
 mod rule;
 mod rules;
 mod selector;
@@ -45,11 +47,13 @@ pub use channels::{Channels, OpenedChannel};
 pub use delivery::{Attempt, Delivery, DeliveryState, Message};
 pub use dispatcher::Dispatcher;
 pub use loads::Sample;
+pub use occurrences::{Deed, Ended, Machine, Missing, Occurrences, Returned};
 pub use ports::{
-    AlertFilter, AlertRepository, Cause, ChannelRepository, Connected, Deed, DeliveryRepository,
-    Deviation, Deviations, Ended, Machine, Messenger, Missing, NotSent, Occurrences, Opened,
-    Replacement, Returned, RuleRepository, Update, WindowRepository,
+    AlertFilter, AlertRepository, Cause, ChannelRepository, Connected, DeliveryRepository,
+    Deviation, Deviations, Find, Forgotten, Messenger, NotSent, Opened, Replacement,
+    RuleRepository, Update, WindowRepository,
 };
+pub use retention::Retention;
 pub use rule::{Condition, ConditionWish, InvalidAlert, Metric, Rule, RuleWish, Severity};
 pub use rules::Rules;
 pub use selector::Selector;

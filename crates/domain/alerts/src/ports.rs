@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use muster_kernel::{
-    AgentId, AlertChannelId, AlertId, AlertRuleId, Author, CommandId, CustomerId,
-    MaintenanceWindowId, Page, PageRequest, RunId, Secret, StorageError, TenantScope, Timestamp,
-    UserId,
+    AgentId, AlertChannelId, AlertId, AlertRuleId, Author, CustomerId, MaintenanceWindowId, Page,
+    PageRequest, Secret, StorageError, TenantScope, Timestamp,
 };
 use uuid::Uuid;
 
@@ -44,10 +43,12 @@ pub trait RuleRepository: Send + Sync + std::fmt::Debug {
         page: &PageRequest,
     ) -> Result<Page<Rule>, StorageError>;
 
-    /// Writes `rule` over the version before it.
+    /// Writes `rule` over the version before it. When it [outdates](Rule::outdates) that one, its
+    /// open alerts MUST be resolved by the author, and its deviations be forgotten.
     async fn update(&self, rule: Rule, author: &Author) -> Result<Update<Rule>, StorageError>;
 
-    /// Removes the rule `id` and resolves its open alerts; says whether there was one in `scope`.
+    /// Removes the rule `id` with its deviations and resolves its open alerts; says whether there
+    /// was one in `scope`.
     async fn delete(
         &self,
         scope: &TenantScope,
@@ -117,7 +118,8 @@ pub trait ChannelRepository: Send + Sync + std::fmt::Debug {
         author: &Author,
     ) -> Result<Update<Channel>, StorageError>;
 
-    /// Removes the channel `id` with its deliveries; says whether there was one in `scope`.
+    /// Removes the channel `id` with its deliveries, and from the rules that tell it, which go a
+    /// version on; says whether there was one in `scope`.
     async fn delete(
         &self,
         scope: &TenantScope,
@@ -158,6 +160,19 @@ pub enum Opened {
     Nothing,
 }
 
+/// Something that was found, to be kept at once with the messages about it.
+#[derive(Debug, Clone)]
+pub struct Find {
+    /// The alert that it would be.
+    pub alert: Alert,
+    /// What made the rule find it, if that happens once.
+    pub cause: Option<Cause>,
+    /// The last alert counts as long as it was not resolved before this.
+    pub cooled_since: Timestamp,
+    /// The messages about it.
+    pub deliveries: Vec<Delivery>,
+}
+
 /// An alert that has gone a step on, to be written at once with all that follows.
 #[derive(Debug, Clone)]
 pub struct Replacement {
@@ -179,8 +194,9 @@ pub trait AlertRepository: Send + Sync + std::fmt::Debug {
     /// Keeps what was found, with the messages about it: as a new alert, or as one more of the open
     /// alert of the same rule and subject, whose messages are out already; without a `cause` that
     /// one stays as it is. A `cause` that is known of the rule changes nothing, and neither does a
-    /// find without one when the last alert was resolved after `cooled_since`. All or nothing of it
-    /// is written.
+    /// find without one when the last alert was resolved after `cooled_since`. An open alert of
+    /// another customer, which had the machine before, MUST be resolved and stay that customer's;
+    /// what was found is then new. All or nothing of it is written.
     async fn open(
         &self,
         found: Alert,
@@ -188,6 +204,10 @@ pub trait AlertRepository: Send + Sync + std::fmt::Debug {
         cooled_since: Timestamp,
         deliveries: Vec<Delivery>,
     ) -> Result<Opened, StorageError>;
+
+    /// [Opens](Self::open) many, some hundreds in a transaction; says what came of each, in their
+    /// order. What was kept before it fails stays kept.
+    async fn open_all(&self, finds: Vec<Find>) -> Result<Vec<Opened>, StorageError>;
 
     /// Writes an alert that has gone a step on; says whether it was where it was thought to be.
     async fn replace(&self, replacement: Replacement) -> Result<bool, StorageError>;
@@ -223,121 +243,6 @@ pub trait AlertRepository: Send + Sync + std::fmt::Debug {
     ) -> Result<Option<Alert>, StorageError>;
 }
 
-/// A machine, as rules and windows pick it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// Which.
-    pub id: AgentId,
-    /// Whose.
-    pub customer_id: CustomerId,
-    /// What it is called.
-    pub hostname: String,
-    /// Its family of operating systems.
-    pub os_type: String,
-    /// Its tags.
-    pub tags: BTreeSet<String>,
-}
-
-/// A machine that was not seen for a while.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// Which.
-    pub machine: Machine,
-    /// When it was last seen.
-    pub last_seen: Timestamp,
-}
-
-/// An open alert about a machine that is back, or gone for ever.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Returned {
-    /// The alert.
-    pub alert: Alert,
-    /// When the machine was last seen; `None` when it was removed.
-    pub last_seen: Option<Timestamp>,
-}
-
-/// Something that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// A command.
-    Command {
-        /// Which.
-        id: CommandId,
-        /// On which machine.
-        agent_id: AgentId,
-        /// Why, as a code.
-        failure: String,
-        /// When.
-        at: Timestamp,
-    },
-    /// A run.
-    Run {
-        /// Which.
-        id: RunId,
-        /// Whose; those of several customers are of nobody in particular.
-        customer_id: Option<CustomerId>,
-        /// What it runs, in a line.
-        summary: String,
-        /// On how many machines it failed.
-        failed: u64,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-impl Ended {
-    /// When it failed.
-    pub const fn at(&self) -> Timestamp {
-        match self {
-            Self::Command { at, .. } | Self::Run { at, .. } => *at,
-        }
-    }
-}
-
-/// Something in the audit log that rules watch for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deed {
-    /// A machine enrolled.
-    Enrolled(AgentId),
-    /// Somebody became an admin.
-    MadeAdmin(UserId, Option<String>),
-}
-
-/// What happens, as the database knows it.
-#[async_trait]
-pub trait Occurrences: Send + Sync + std::fmt::Debug {
-    /// The machines that `rule` means and that were last seen before `before`, without those of
-    /// which it has an open alert.
-    async fn missing(&self, rule: &Rule, before: Timestamp) -> Result<Vec<Missing>, StorageError>;
-
-    /// The open offline alerts of machines that were seen after `after`, and those that seem to be
-    /// over; and the open alerts of every kind about machines that were removed.
-    async fn returned(&self, after: Timestamp) -> Result<Vec<Returned>, StorageError>;
-
-    /// The machines with these ids that are there.
-    async fn machines(&self, ids: &BTreeSet<AgentId>) -> Result<Vec<Machine>, StorageError>;
-
-    /// The commands and runs that failed at `after` or later, the oldest first and at most `limit`.
-    async fn failed(&self, after: Timestamp, limit: u64) -> Result<Vec<Ended>, StorageError>;
-
-    /// What rules watch for in the audit log, from behind the entry `after` to `until`, each with
-    /// the number of its entry.
-    async fn deeds(
-        &self,
-        after: u64,
-        until: u64,
-    ) -> Result<Vec<(u64, Deed, Timestamp)>, StorageError>;
-
-    /// The number of the last entry of the audit log.
-    async fn last_deed(&self) -> Result<u64, StorageError>;
-
-    /// How far the mark of this name is.
-    async fn mark(&self, name: &'static str) -> Result<Option<i64>, StorageError>;
-
-    /// Moves a mark.
-    async fn set_mark(&self, name: &'static str, to: i64) -> Result<(), StorageError>;
-}
-
 /// A load that is not calm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deviation {
@@ -349,14 +254,23 @@ pub struct Deviation {
     pub level: Level,
 }
 
-/// What loads were like, for the next process.
+/// What loads were like, for the next process and for other nodes.
 #[async_trait]
 pub trait Deviations: Send + Sync + std::fmt::Debug {
-    /// Every load that was not calm.
-    async fn all(&self) -> Result<Vec<Deviation>, StorageError>;
+    /// Every load of these machines that was not calm.
+    async fn of(&self, machines: &BTreeSet<AgentId>) -> Result<Vec<Deviation>, StorageError>;
 
     /// Keeps loads in the place of what was known of them; one that is calm is forgotten.
     async fn keep(&self, deviations: Vec<Deviation>) -> Result<(), StorageError>;
+}
+
+/// What was forgotten at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    /// How many alerts that were.
+    pub alerts: u64,
+    /// Whether there may be more to forget, of any kind.
+    pub more: bool,
 }
 
 /// Messages on their way.
@@ -366,7 +280,9 @@ pub trait DeliveryRepository: Send + Sync + std::fmt::Debug {
     async fn add(&self, delivery: Delivery) -> Result<(), StorageError>;
 
     /// Takes for each channel the delivery that has been due for longest, but for the `busy` ones,
-    /// and puts it off until `until`, so that no other process takes it; at most `limit` of them.
+    /// and puts it off until `until`, so that no other process takes it; at most `limit` of them. A
+    /// message MUST wait until an older one about the same alert through the same channel has
+    /// arrived, or is given up.
     async fn take(
         &self,
         now: Timestamp,
@@ -386,8 +302,9 @@ pub trait DeliveryRepository: Send + Sync + std::fmt::Debug {
     ) -> Result<Page<Delivery>, StorageError>;
 
     /// Forgets the alerts that were resolved before `before`, with their messages, and the causes
-    /// that came before it; says how many alerts those were.
-    async fn forget(&self, before: Timestamp) -> Result<u64, StorageError>;
+    /// and tests of channels that came before it: of each kind at most `limit`, but for causes of
+    /// the same instant.
+    async fn forget(&self, before: Timestamp, limit: u64) -> Result<Forgotten, StorageError>;
 }
 
 /// Why a message was not sent.

@@ -277,6 +277,26 @@ pub struct Rule {
     pub updated_at: Timestamp,
 }
 
+impl Rule {
+    /// Whether what was found by `before`, the version before it, says nothing any more: something
+    /// else is watched for, or on other machines, or nothing at all.
+    pub fn outdates(&self, before: &Self) -> bool {
+        !self.enabled || self.condition != before.condition || self.selector != before.selector
+    }
+
+    /// The rule after a channel was removed; `None` when it does not tell it.
+    pub fn without(&self, channel: AlertChannelId, now: Timestamp) -> Option<Self> {
+        let mut channel_ids = self.channel_ids.clone();
+        let version = self.version.saturating_add(1);
+        channel_ids.remove(&channel).then(|| Self {
+            channel_ids,
+            version,
+            updated_at: now,
+            ..self.clone()
+        })
+    }
+}
+
 /// A rule in the words of whoever asks.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are those of Rule")]

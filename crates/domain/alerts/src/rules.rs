@@ -61,24 +61,26 @@ impl Rules {
         let customer_id = owner(permit.scope(), customer_id)?;
         let id = AlertRuleId::new(&*self.clock, &*self.entropy);
         let rule = wish.into_rule(id, customer_id, self.clock.now())?;
-        self.check_channels(permit, customer_id, &rule.channel_ids).await?;
+        self.check_channels(permit, &rule, &BTreeSet::new()).await?;
         if !self.repository.create(rule.clone(), permit.author()).await? {
             return Err(AlertsError::NotFound("customer"));
         }
         Ok(rule)
     }
 
-    /// That a rule tells nobody whom its alerts are none of the business of.
+    /// That a rule tells nobody whom its alerts are none of the business of: channels of its
+    /// customer, and those of nobody in particular that the asker sees or that it tells already.
     async fn check_channels(
         &self,
         permit: &Permit<act::ManageAlertRules>,
-        customer_id: Option<CustomerId>,
-        channels: &BTreeSet<AlertChannelId>,
+        rule: &Rule,
+        told: &BTreeSet<AlertChannelId>,
     ) -> Result<(), AlertsError> {
-        for id in channels {
-            let channel = self.channels.find(permit.scope(), *id).await?;
-            let fits = channel.is_some_and(|channel| {
-                channel.customer_id.is_none() || channel.customer_id == customer_id
+        for id in &rule.channel_ids {
+            let channel = self.channels.find(&TenantScope::All, *id).await?;
+            let fits = channel.is_some_and(|channel| match channel.customer_id {
+                None => *permit.scope() == TenantScope::All || told.contains(id),
+                theirs => theirs == rule.customer_id,
             });
             if !fits {
                 let rule = format!("{id}: a channel of the rule's customer is expected");
@@ -133,7 +135,7 @@ impl Rules {
         let rule = wish.into_rule(id, before.customer_id, now)?;
         let version = before.version.saturating_add(1);
         let rule = Rule { version, created_at: before.created_at, ..rule };
-        self.check_channels(permit, rule.customer_id, &rule.channel_ids).await?;
+        self.check_channels(permit, &rule, &before.channel_ids).await?;
         done(self.repository.update(rule, permit.author()).await?, "rule")
     }
 

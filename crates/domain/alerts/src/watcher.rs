@@ -14,16 +14,18 @@ use serde_json::{Value, json};
 use crate::absence::{SEEN_WITHIN, Watch};
 use crate::loads::Loads;
 use crate::{
-    Alert, AlertRepository, Announcer, Cause, Change, Condition, Connected, Deviations, Machine,
-    MaintenanceWindow, Occurrences, Opened, Replacement, Returned, Rule, RuleRepository, State,
-    Step, Subject, WindowRepository,
+    Alert, AlertRepository, Announcer, Cause, Change, Condition, Connected, Deviations, Find,
+    Machine, MaintenanceWindow, Occurrences, Opened, Replacement, Returned, Rule, RuleRepository,
+    State, Step, Subject, WindowRepository,
 };
 use occurred::Occurred;
 
 /// How often it is kept up to when was watched.
 const KEEP_MARK_EVERY: TimeDelta = TimeDelta::seconds(10);
+/// How often it is looked for alerts of machines that were removed.
+const LOOK_FOR_GONE_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// Until when it was watched.
-pub(crate) const WATCHED_UNTIL: &str = "watched_until";
+const WATCHED_UNTIL: &str = "watched_until";
 /// Who was seen is written so late at most.
 const WRITTEN_WITHIN: TimeDelta = TimeDelta::seconds(20);
 
@@ -52,6 +54,8 @@ struct Memory {
     /// The alerts of machines that were connected to us after they were missed.
     here: HashSet<AlertId>,
     occurred: Occurred,
+    /// When it was last looked for alerts of machines that were removed.
+    looked_for_gone: Option<Timestamp>,
 }
 
 /// Finds out what people have to know, and keeps alerts of it.
@@ -108,6 +112,7 @@ impl Watcher {
         let windows = self.ports.windows.current(now).await?;
         self.look_for_missing(&rules, &windows, watch, now).await?;
         self.look_for_returned(&rules, now).await?;
+        self.look_for_gone(now).await?;
         self.look_for_failures(&rules, &windows, now).await?;
         self.look_for_deeds(&rules, &windows).await?;
         self.release(&rules, &windows, now).await?;
@@ -147,7 +152,10 @@ impl Watcher {
         let mut still_missed = HashMap::new();
         for rule in rules {
             let Condition::Offline { hold, .. } = rule.condition else { continue };
-            for missing in self.ports.occurrences.missing(rule, now - hold).await? {
+            let cooled_since = now - delta(rule.condition.cool_down());
+            let missing = self.ports.occurrences.missing(rule, now - hold, cooled_since).await?;
+            let mut found = Vec::new();
+            for missing in &missing {
                 let machine = &missing.machine;
                 if self.ports.connected.is_connected(machine.id) {
                     continue;
@@ -159,15 +167,33 @@ impl Watcher {
                 }
                 let details = json!({ "last_seen": missing.last_seen });
                 let summary = format!("{} is offline", machine.hostname);
-                let found = Found { summary, details, ..Found::about(rule, machine, now) };
-                self.open(found, windows).await?;
+                found.push(Found { summary, details, ..Found::about(rule, machine, now) });
             }
+            self.open_all(found, windows).await?;
         }
         self.memory.lock().missed = still_missed;
         Ok(())
     }
 
-    /// Resolves what is over: machines are back for long enough, or gone for ever.
+    /// Forgets what it knows besides the database, for another process watches from now on.
+    pub fn rest(&self) {
+        *self.memory.lock() = Memory::default();
+    }
+
+    /// Resolves what is about machines that are gone for ever.
+    async fn look_for_gone(&self, now: Timestamp) -> Result<(), StorageError> {
+        let looked = self.memory.lock().looked_for_gone;
+        if looked.is_some_and(|looked| now - looked < LOOK_FOR_GONE_EVERY) {
+            return Ok(());
+        }
+        for alert in self.ports.occurrences.gone().await? {
+            self.step(&alert, Step::Resolve, now).await?;
+        }
+        self.memory.lock().looked_for_gone = Some(now);
+        Ok(())
+    }
+
+    /// Resolves what is over: machines are back for long enough.
     async fn look_for_returned(&self, rules: &[Rule], now: Timestamp) -> Result<(), StorageError> {
         let mut marks = Vec::new();
         let mut here = HashSet::new();
@@ -182,10 +208,6 @@ impl Watcher {
             let was_here = self.memory.lock().here.contains(&alert.id);
             if was_here || self.is_connected(alert) {
                 here.insert(alert.id);
-            }
-            if returned.last_seen.is_none() {
-                self.step(alert, Step::Resolve, now).await?;
-                continue;
             }
             match (seen, alert.clear_since) {
                 (None, Some(_)) => marks.push((alert.id, None)),
@@ -275,14 +297,37 @@ impl Watcher {
         Ok(())
     }
 
-    /// Keeps what was found; says whether there is an open alert of it.
+    /// Keeps what was found.
     pub(crate) async fn open(
         &self,
         found: Found<'_>,
         windows: &[MaintenanceWindow],
-    ) -> Result<bool, StorageError> {
-        let WatcherPorts { alerts, announcer, clock, entropy, .. } = &self.ports;
-        let now = clock.now();
+    ) -> Result<(), StorageError> {
+        self.open_all(vec![found], windows).await
+    }
+
+    /// Keeps all that was found.
+    async fn open_all(
+        &self,
+        found: Vec<Found<'_>>,
+        windows: &[MaintenanceWindow],
+    ) -> Result<(), StorageError> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let now = self.ports.clock.now();
+        let finds = found.into_iter().map(|found| self.find(found, windows, now)).collect();
+        for opened in self.ports.alerts.open_all(finds).await? {
+            if let Opened::New(alert) | Opened::Again(alert) = opened {
+                self.ports.announcer.tell(&alert);
+            }
+        }
+        Ok(())
+    }
+
+    /// The alert that something would be, with its messages.
+    fn find(&self, found: Found<'_>, windows: &[MaintenanceWindow], now: Timestamp) -> Find {
+        let WatcherPorts { announcer, clock, entropy, .. } = &self.ports;
         let silent = found
             .machine
             .is_some_and(|machine| windows.iter().any(|window| window.silences(machine, now)));
@@ -304,15 +349,9 @@ impl Watcher {
             clear_since: None,
             resolved_at: None,
         };
-        let messages = announcer.messages(&alert, rule, now);
+        let deliveries = announcer.messages(&alert, rule, now);
         let cooled_since = now - delta(rule.condition.cool_down());
-        match alerts.open(alert, found.cause, cooled_since, messages).await? {
-            Opened::New(alert) | Opened::Again(alert) => {
-                announcer.tell(&alert);
-                Ok(true)
-            }
-            Opened::Nothing => Ok(false),
-        }
+        Find { alert, cause: found.cause, cooled_since, deliveries }
     }
 }
 

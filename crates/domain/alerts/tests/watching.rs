@@ -1,14 +1,16 @@
 //! What is found out, with a clock that tests move.
 #![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use muster_alerts::testing::{FakeAlerts, condition, machine, noon, rule, window};
 use muster_alerts::{
-    Alert, Alerts, AlertsError, Announcer, Condition, Deed, Ended, Machine, MaintenanceWindow,
-    Rule, Sample, State, Watcher, WatcherPorts,
+    Alert, Alerts, AlertsError, Announcer, Condition, ConditionWish, Deed, Ended, Machine,
+    MaintenanceWindow, Rule, RuleWish, Rules, Sample, Selector, Severity, State, Watcher,
+    WatcherPorts,
 };
 use muster_kernel::testing::{FakeClock, SeededEntropy, SilentBus, permit};
 use muster_kernel::{Clock, CommandId, RunId, UserId};
@@ -192,6 +194,21 @@ async fn a_restart_forgets_nothing_and_a_long_one_cries_no_wolf() {
 }
 
 #[tokio::test]
+async fn who_leads_again_gives_machines_the_time_to_come_back_that_a_restart_gives() {
+    let world = World::new([offline(TimeDelta::seconds(70))]);
+    let web = machine(1, &[]);
+    world.connect(&web);
+    world.watch(TimeDelta::minutes(5)).await;
+    world.watcher.rest();
+    world.disconnect(&web);
+    world.clock.advance(TimeDelta::hours(1));
+    world.watch(TimeDelta::seconds(60)).await;
+    assert_eq!(world.alerts(), [], "nobody watched in that hour");
+    world.watch(TimeDelta::seconds(20)).await;
+    assert_eq!(world.states(), [State::Firing]);
+}
+
+#[tokio::test]
 async fn a_load_that_lasts_is_told_of_and_a_restart_in_between_changes_nothing() {
     let high = rule(1, condition("metric"));
     let world = World::new([high]);
@@ -210,6 +227,94 @@ async fn a_load_that_lasts_is_told_of_and_a_restart_in_between_changes_nothing()
     assert_eq!(world.states(), [State::Resolved]);
     assert_eq!(world.told(), ["alert.firing", "alert.resolved"]);
     assert!(world.fake.deviations.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_load_that_somebody_calls_over_while_it_lasts_is_told_of_again_after_a_while() {
+    let world = World::new([rule(1, condition("metric"))]);
+    let web = machine(1, &[]);
+    world.connect(&web);
+    world.load(&web, &[95.0; 32]).await;
+    assert_eq!(world.states(), [State::Firing]);
+    let alerts = Alerts::new(world.fake.clone(), world.announcer.clone(), world.clock.clone());
+    alerts.resolve(&permit(1), world.alerts()[0].id).await.unwrap();
+    world.load(&web, &[95.0; 29]).await;
+    assert_eq!(world.states(), [State::Resolved], "the rule cools down");
+    world.load(&web, &[95.0; 8]).await;
+    assert_eq!(world.states(), [State::Resolved, State::Firing]);
+    world.load(&web, &[70.0; 8]).await;
+    assert_eq!(world.states(), [State::Resolved, State::Resolved]);
+}
+
+#[tokio::test]
+async fn a_machine_that_goes_to_another_node_takes_its_load_along() {
+    let world = World::new([rule(1, condition("metric"))]);
+    let other = World::on(world.fake.clone(), world.clock.clone(), 2);
+    let (web, db) = (machine(1, &[]), machine(2, &[]));
+    world.connect(&web);
+    // Each node has heard of both before.
+    other.load(&web, &[10.0]).await;
+    other.load(&db, &[10.0]).await;
+    world.load(&web, &[95.0; 20]).await;
+    other.load(&web, &[95.0; 12]).await;
+    assert_eq!(world.states(), [State::Firing], "five minutes on two nodes are five minutes");
+    world.clock.advance(TimeDelta::seconds(20));
+    world.load(&web, &[70.0; 8]).await;
+    assert_eq!(world.states(), [State::Resolved], "whoever hears that it is over");
+    other.clock.advance(TimeDelta::minutes(2));
+    other.load(&web, &[95.0; 12]).await;
+    assert_eq!(world.states(), [State::Resolved], "two minutes are not five");
+}
+
+#[tokio::test]
+async fn a_load_of_a_machine_that_is_not_meant_any_more_is_over() {
+    let mut tagged = rule(1, condition("metric"));
+    tagged.selector.tags = ["web".to_owned()].into();
+    let world = World::new([tagged]);
+    world.connect(&machine(1, &["web"]));
+    world.load(&machine(1, &["web"]), &[95.0; 32]).await;
+    assert_eq!(world.states(), [State::Firing]);
+    world.connect(&machine(1, &["db"]));
+    world.load(&machine(1, &["db"]), &[95.0]).await;
+    assert_eq!(world.states(), [State::Resolved]);
+    assert!(world.fake.deviations.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_load_is_judged_by_what_its_rule_says_now() {
+    let world = World::new([rule(1, condition("metric"))]);
+    let web = machine(1, &[]);
+    world.connect(&web);
+    world.load(&web, &[95.0; 32]).await;
+    let rules = Rules::new(
+        world.fake.clone(),
+        world.fake.clone(),
+        world.clock.clone(),
+        Arc::new(SeededEntropy::new(3)),
+    );
+    let wish = |above: f64, enabled| RuleWish {
+        name: "Busy".into(),
+        severity: Severity::Warning,
+        condition: ConditionWish {
+            kind: "metric".into(),
+            metric: Some("cpu".into()),
+            above: Some(above),
+            ..ConditionWish::default()
+        },
+        selector: Selector::default(),
+        channel_ids: BTreeSet::new(),
+        enabled,
+    };
+    let id = rule(1, condition("metric")).id;
+    rules.replace(&permit(1), id, None, wish(97.0, true)).await.unwrap();
+    assert_eq!(world.states(), [State::Resolved], "it found something else");
+    assert!(world.fake.deviations.lock().is_empty());
+    world.load(&web, &[95.0; 70]).await;
+    assert_eq!(world.states(), [State::Resolved], "95 is not above 97");
+    world.load(&web, &[98.0; 32]).await;
+    assert_eq!(world.states(), [State::Resolved, State::Firing]);
+    rules.replace(&permit(1), id, None, wish(97.0, false)).await.unwrap();
+    assert_eq!(world.states(), [State::Resolved, State::Resolved], "nothing is watched for");
 }
 
 fn failed(seed: u64, machine: &Machine, clock: &FakeClock) -> Ended {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use muster_agents::Presence;
 use muster_alerts::{
-    Alerts, Announcer, Channels, Connected, DeliveryRepository, Dispatcher, Rules, Watcher,
-    WatcherPorts, Windows,
+    Alerts, Announcer, Channels, Connected, Dispatcher, Retention, Rules, Watcher, WatcherPorts,
+    Windows,
 };
 use muster_http::Alerting;
 use muster_kernel::AgentId;
@@ -32,7 +32,7 @@ pub(super) struct Watch {
     pub(super) alerting: Alerting,
     pub(super) watcher: Arc<Watcher>,
     pub(super) dispatcher: Arc<Dispatcher>,
-    pub(super) kept: Arc<dyn DeliveryRepository>,
+    pub(super) retention: Retention,
 }
 
 impl Watch {
@@ -72,15 +72,16 @@ impl Watch {
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
+        let retention = Retention::new(alerts.clone(), clock.clone());
         let dispatcher = Dispatcher::new(
             alerts.clone(),
-            alerts.clone(),
+            alerts,
             Arc::new(notifier),
             vault.clone(),
             clock,
             entropy,
         );
         let (watcher, dispatcher) = (Arc::new(watcher), Arc::new(dispatcher));
-        Ok(Self { alerting, watcher, dispatcher, kept: alerts })
+        Ok(Self { alerting, watcher, dispatcher, retention })
     }
 }

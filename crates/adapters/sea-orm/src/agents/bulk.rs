@@ -60,7 +60,7 @@ impl SeaAgents {
                         let change = change.map_err(|_| Refusal::TooManyTags(before.id))?;
                         let Some(change) = change else { continue };
                         let after = before.clone().changed(change, now);
-                        let after = store(transaction, &before, after).await?;
+                        let after = store(transaction, &before, after, &author).await?;
                         let deed = Deed::changed("agent.update", &before, &after);
                         deeds.push((author.clone(), now, deed));
                     }

@@ -10,7 +10,7 @@ mod filter;
 mod lists;
 pub(crate) mod parts;
 #[cfg(test)]
-mod plans;
+pub(crate) mod plans;
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ use sea_orm::{Condition, DatabaseTransaction, QueryOrder, QuerySelect, QueryTrai
 
 use crate::columns::{micros, scoped};
 use crate::gathered::Gathered;
-use crate::{Database, DatabaseError, customers};
+use crate::{Database, DatabaseError, alerts, customers};
 use arrivals::{Arrival, Description, describe, note};
 use entity::{Column, Entity};
 use filter::{Conditions, Lead, has_tag, online_since};
@@ -216,7 +216,7 @@ impl AgentRepository for SeaAgents {
                 }
                 let before = parts::complete_one(transaction, row).await?;
                 let after = before.clone().changed(change, now);
-                let after = store(transaction, &before, after).await?;
+                let after = store(transaction, &before, after, &author).await?;
                 let deed = Deed::changed("agent.update", &before, &after);
                 trail.enter(transaction, &author, now, deed).await?;
                 Ok::<_, DatabaseError>(Some(after))
@@ -331,11 +331,12 @@ impl AgentRepository for SeaAgents {
 }
 
 /// Writes what people change of an agent; answers with what it then is, which is in no group that
-/// it can't be in.
+/// it can't be in. What is open about it for a customer that it is taken from is over.
 pub(super) async fn store(
     transaction: &DatabaseTransaction,
     before: &Agent,
     after: Agent,
+    author: &Author,
 ) -> Result<Agent, DatabaseError> {
     Entity::update_many()
         .col_expr(Column::Hostname, Expr::value(after.hostname.clone()))
@@ -346,6 +347,10 @@ pub(super) async fn store(
         .filter(Column::Id.eq(after.id.as_uuid()))
         .exec(transaction)
         .await?;
+    if before.customer_id != after.customer_id {
+        let (former, actor) = (before.customer_id, &author.actor);
+        alerts::leave(transaction, after.id, former, actor, after.updated_at).await?;
+    }
     let groups = parts::write(transaction, Some(before), &after).await?;
     Ok(Agent { groups, ..after })
 }

@@ -10,6 +10,7 @@ use sea_orm::{ActiveValue, DatabaseTransaction, IntoActiveModel, QuerySelect};
 
 use super::entity::Model;
 use super::{IDS_AT_ONCE, reading};
+use crate::alerts::deviations;
 use crate::groups::{entity as groups, member};
 use crate::{Database, DatabaseError};
 
@@ -227,7 +228,9 @@ pub(crate) async fn remove(
     let texts = text::Column::AgentId.in_subquery(agents.clone());
     text::Entity::delete_many().filter(texts).exec(transaction).await?;
     let members = member::Column::AgentId.in_subquery(agents.clone());
-    member::Entity::delete_many().filter(members).exec(transaction).await.map(|_| ())
+    member::Entity::delete_many().filter(members).exec(transaction).await?;
+    let loads = deviations::Column::AgentId.in_subquery(agents.clone());
+    deviations::Entity::delete_many().filter(loads).exec(transaction).await.map(|_| ())
 }
 
 /// Selects the id of one agent.

@@ -16,7 +16,7 @@ use crate::Database;
 use crate::testing::{agents, customers, on_postgresql, on_sqlite};
 
 /// How the database would do it, a step a line.
-async fn plan(database: &Database, query: Select<Entity>) -> Vec<String> {
+pub(crate) async fn plan<E: EntityTrait>(database: &Database, query: Select<E>) -> Vec<String> {
     let backend = DatabaseBackend::Sqlite;
     let statement = query.build(backend);
     let explain = format!("EXPLAIN QUERY PLAN {}", statement.sql);

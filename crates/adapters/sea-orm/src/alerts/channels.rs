@@ -10,7 +10,7 @@ use muster_kernel::{
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
 
-use super::{SeaAlerts, deliveries, reading};
+use super::{SeaAlerts, deliveries, reading, rules};
 use crate::audit::Trail;
 use crate::columns::{from_json, json, micros, scoped, timestamp};
 use crate::{DatabaseError, customers};
@@ -105,6 +105,7 @@ async fn delete(
         let channel = Channel::try_from(row)?;
         Entity::delete_by_id(channel.id.as_uuid()).exec(transaction).await?;
         deliveries::remove_all(transaction, channel.id).await?;
+        rules::tell_no_more(transaction, trail, channel.id, author, now).await?;
         let deed = Deed::removed("alert_channel.delete", &channel);
         trail.enter(transaction, author, now, deed).await?;
     }

@@ -4,20 +4,17 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use muster_alerts::{Delivery, DeliveryRepository, DeliveryState};
+use muster_alerts::{Delivery, DeliveryRepository, DeliveryState, Forgotten};
 use muster_kernel::{
     AlertChannelId, AlertId, Cursor, DeliveryId, Page, PageRequest, StorageError, Timestamp,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoColumnRef, Query, SimpleExpr};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect, Select};
 
 use super::{SeaAlerts, cause, change, entity, reading};
 use crate::DatabaseError;
 use crate::columns::{from_json, json, micros, timestamp};
-
-/// How many rows one statement names.
-const AT_ONCE: usize = 500;
 
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "alert_deliveries")]
@@ -71,11 +68,53 @@ impl TryFrom<Model> for Delivery {
     }
 }
 
-/// What is tried. The state is spelled out, so that the index of such rows is used.
-fn pending(now: Timestamp) -> Condition {
+/// What is still to arrive. The state is spelled out, so that the index of such rows is used.
+fn pending(state: impl IntoColumnRef) -> SimpleExpr {
+    Expr::col(state).eq(Expr::cust("'pending'"))
+}
+
+/// What is tried: of an alert, through a channel, what is oldest, so that nobody is told that
+/// something is over before they are told of it.
+fn due(now: Timestamp) -> Condition {
+    let older = Alias::new("older");
+    let of = |column: Column| Expr::col((older.clone(), column));
+    let before = Query::select()
+        .expr(Expr::value(1))
+        .from_as(Entity, older.clone())
+        .and_where(of(Column::AlertId).equals((Entity, Column::AlertId)))
+        .and_where(of(Column::Id).lt(Expr::col((Entity, Column::Id))))
+        .and_where(of(Column::ChannelId).equals((Entity, Column::ChannelId)))
+        .and_where(pending((older.clone(), Column::State)))
+        .take();
     Condition::all()
-        .add(Expr::col(Column::State).eq(Expr::cust("'pending'")))
+        .add(pending((Entity, Column::State)))
         .add(Column::DueAt.lte(micros(now)))
+        .add(Expr::exists(before).not())
+}
+
+/// The channels through which something is due, the one that waits longest first.
+pub(super) fn waiting(
+    now: Timestamp,
+    busy: &BTreeSet<AlertChannelId>,
+    limit: u64,
+) -> Select<Entity> {
+    let busy = busy.iter().map(|id| id.as_uuid());
+    Entity::find()
+        .select_only()
+        .column(Column::ChannelId)
+        .filter(due(now).add(Column::ChannelId.is_not_in(busy)))
+        .group_by(Column::ChannelId)
+        .order_by_asc(Column::DueAt.min())
+        .limit(limit)
+}
+
+/// The delivery of a channel that has been due for longest.
+pub(super) fn next(channel: Uuid, now: Timestamp) -> Select<Entity> {
+    Entity::find()
+        .filter(due(now).add(Column::ChannelId.eq(channel)))
+        .order_by_asc(Column::DueAt)
+        .order_by_asc(Column::Id)
+        .limit(1)
 }
 
 /// Keeps messages, within the transaction that makes them true.
@@ -108,13 +147,7 @@ async fn take_one(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Option<Delivery>, DatabaseError> {
-    let row = Entity::find()
-        .filter(pending(now).add(Column::ChannelId.eq(channel)))
-        .order_by_asc(Column::DueAt)
-        .order_by_asc(Column::Id)
-        .lock_exclusive()
-        .one(transaction)
-        .await?;
+    let row = next(channel, now).lock_exclusive().one(transaction).await?;
     let Some(row) = row else { return Ok(None) };
     Entity::update_many()
         .col_expr(Column::DueAt, Expr::value(micros(until)))
@@ -124,29 +157,66 @@ async fn take_one(
     Delivery::try_from(row).map(Some)
 }
 
-async fn forget(transaction: &DatabaseTransaction, before: i64) -> Result<u64, DatabaseError> {
+/// Forgets old alerts with all that is about them; says how many.
+async fn forget_alerts(
+    transaction: &DatabaseTransaction,
+    before: i64,
+    limit: u64,
+) -> Result<u64, DatabaseError> {
     let old: Vec<Uuid> = entity::Entity::find()
         .select_only()
         .column(entity::Column::Id)
         .filter(entity::Column::ResolvedAt.lt(before))
+        .order_by_asc(entity::Column::ResolvedAt)
+        .limit(limit)
         .into_tuple()
         .all(transaction)
         .await?;
-    for ids in old.chunks(AT_ONCE) {
-        let ids = || ids.iter().copied();
-        let of_them = change::Column::AlertId.is_in(ids());
-        change::Entity::delete_many().filter(of_them).exec(transaction).await?;
-        let about = Column::AlertId.is_in(ids());
-        Entity::delete_many().filter(about).exec(transaction).await?;
-        let them = entity::Column::Id.is_in(ids());
-        entity::Entity::delete_many().filter(them).exec(transaction).await?;
-    }
-    let causes = cause::Column::At.lt(before);
-    cause::Entity::delete_many().filter(causes).exec(transaction).await?;
-    // Tests of channels are about no alert.
-    let tests = Column::AlertId.is_null().and(Column::CreatedAt.lt(before));
-    Entity::delete_many().filter(tests).exec(transaction).await?;
-    Ok(u64::try_from(old.len()).unwrap_or(u64::MAX))
+    let ids = || old.iter().copied();
+    let of_them = change::Column::AlertId.is_in(ids());
+    change::Entity::delete_many().filter(of_them).exec(transaction).await?;
+    Entity::delete_many().filter(Column::AlertId.is_in(ids())).exec(transaction).await?;
+    let them = entity::Column::Id.is_in(ids());
+    Ok(entity::Entity::delete_many().filter(them).exec(transaction).await?.rows_affected)
+}
+
+/// Forgets old causes, and whatever came at the instant of the last of them; says how many.
+async fn forget_causes(
+    transaction: &DatabaseTransaction,
+    before: i64,
+    limit: u64,
+) -> Result<u64, DatabaseError> {
+    let old = cause::Column::At.lt(before);
+    let last: Option<i64> = cause::Entity::find()
+        .select_only()
+        .column(cause::Column::At)
+        .filter(old.clone())
+        .order_by_asc(cause::Column::At)
+        .offset(limit.saturating_sub(1))
+        .limit(1)
+        .into_tuple()
+        .one(transaction)
+        .await?;
+    let these = last.map_or(old, |last| cause::Column::At.lte(last));
+    Ok(cause::Entity::delete_many().filter(these).exec(transaction).await?.rows_affected)
+}
+
+/// Forgets old tests of channels, which are about no alert; says how many.
+async fn forget_tests(
+    transaction: &DatabaseTransaction,
+    before: i64,
+    limit: u64,
+) -> Result<u64, DatabaseError> {
+    let old: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::AlertId.is_null().and(Column::CreatedAt.lt(before)))
+        .limit(limit)
+        .into_tuple()
+        .all(transaction)
+        .await?;
+    let them = Column::Id.is_in(old);
+    Ok(Entity::delete_many().filter(them).exec(transaction).await?.rows_affected)
 }
 
 #[async_trait]
@@ -165,14 +235,7 @@ impl DeliveryRepository for SeaAlerts {
         busy: &BTreeSet<AlertChannelId>,
         limit: u64,
     ) -> Result<Vec<Delivery>, StorageError> {
-        let busy = busy.iter().map(|id| id.as_uuid());
-        let channels: Vec<Uuid> = Entity::find()
-            .select_only()
-            .column(Column::ChannelId)
-            .filter(pending(now).add(Column::ChannelId.is_not_in(busy)))
-            .group_by(Column::ChannelId)
-            .order_by_asc(Column::DueAt.min())
-            .limit(limit)
+        let channels: Vec<Uuid> = waiting(now, busy, limit)
             .into_tuple()
             .all(self.database.reader())
             .await
@@ -233,9 +296,17 @@ impl DeliveryRepository for SeaAlerts {
         Ok(Page::from_rows(deliveries, page, total, |row| Cursor::after(row.id.as_uuid())))
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<u64, StorageError> {
+    async fn forget(&self, before: Timestamp, limit: u64) -> Result<Forgotten, StorageError> {
+        let before = micros(before);
         let write = self.database.write(move |transaction| {
-            async move { forget(transaction, micros(before)).await }.boxed()
+            async move {
+                let alerts = forget_alerts(transaction, before, limit).await?;
+                let causes = forget_causes(transaction, before, limit).await?;
+                let tests = forget_tests(transaction, before, limit).await?;
+                let more = [alerts, causes, tests].into_iter().any(|gone| gone >= limit);
+                Ok::<_, DatabaseError>(Forgotten { alerts, more })
+            }
+            .boxed()
         });
         Ok(write.await?)
     }

@@ -1,5 +1,7 @@
 //! What loads were like, in the table `alert_deviations`.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_alerts::level::{Level, Phase};
@@ -11,6 +13,9 @@ use sea_orm::entity::prelude::*;
 use super::{SeaAlerts, reading};
 use crate::DatabaseError;
 use crate::columns::{maybe_timestamp, micros, timestamp};
+
+/// How many machines one statement names.
+const MACHINES_AT_ONCE: usize = 500;
 
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "alert_deviations")]
@@ -69,9 +74,17 @@ impl TryFrom<Model> for Deviation {
 
 #[async_trait]
 impl Deviations for SeaAlerts {
-    async fn all(&self) -> Result<Vec<Deviation>, StorageError> {
-        let rows = Entity::find().all(self.database.reader()).await.map_err(reading)?;
-        Ok(rows.into_iter().map(Deviation::try_from).collect::<Result<_, DatabaseError>>()?)
+    async fn of(&self, machines: &BTreeSet<AgentId>) -> Result<Vec<Deviation>, StorageError> {
+        let machines: Vec<_> = machines.iter().map(|id| id.as_uuid()).collect();
+        let mut known = Vec::new();
+        for machines in machines.chunks(MACHINES_AT_ONCE) {
+            let theirs = Entity::find().filter(Column::AgentId.is_in(machines.iter().copied()));
+            let rows = theirs.all(self.database.reader()).await.map_err(reading)?;
+            for row in rows {
+                known.push(Deviation::try_from(row)?);
+            }
+        }
+        Ok(known)
     }
 
     async fn keep(&self, deviations: Vec<Deviation>) -> Result<(), StorageError> {

@@ -2,29 +2,34 @@
 
 mod channels;
 mod deliveries;
-mod deviations;
+pub(crate) mod deviations;
 mod entity;
 mod occurrences;
+#[cfg(test)]
+mod plans;
 mod rules;
 mod windows;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_alerts::{
-    Alert, AlertFilter, AlertRepository, Cause, Change, Delivery, Opened, Replacement, State, Step,
+    Alert, AlertFilter, AlertRepository, Cause, Change, Delivery, Find, Opened, Replacement, Step,
 };
 use muster_kernel::{
-    Actor, AlertId, AlertRuleId, Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError,
-    TenantScope, Timestamp,
+    Actor, AgentId, AlertId, AlertRuleId, Author, Cursor, CustomerId, Deed, Page, PageRequest,
+    StorageError, TenantScope, Timestamp,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect, Select};
 
 use crate::audit::Trail;
 use crate::columns::{micros, scoped};
 use crate::{Database, DatabaseError};
 use entity::{Column, Entity, Model, cause, change};
+
+/// How many alerts are opened in one transaction.
+const AT_ONCE: usize = 200;
 
 /// Alerts, in the tables `alerts`, `alert_…`, `maintenance_windows` and `watch_marks`.
 #[derive(Debug, Clone)]
@@ -39,18 +44,34 @@ impl SeaAlerts {
     }
 
     async fn all(&self, wanted: Condition) -> Result<Vec<Alert>, StorageError> {
-        let rows = Entity::find().filter(wanted).order_by_asc(Column::Id);
-        let rows = rows.all(self.database.reader()).await.map_err(reading)?;
+        let rows = in_order(wanted).all(self.database.reader()).await.map_err(reading)?;
         Ok(rows.into_iter().map(Alert::try_from).collect::<Result<_, DatabaseError>>()?)
     }
+}
+
+fn in_order(wanted: Condition) -> Select<Entity> {
+    Entity::find().filter(wanted).order_by_asc(Column::Id)
 }
 
 fn reading(error: DbErr) -> StorageError {
     DatabaseError::new("reading alerts", error).into()
 }
 
+/// What began in a maintenance window. The state is spelled out, so that the index of such rows is
+/// used.
+fn silent() -> Condition {
+    Condition::all().add(Expr::col(Column::State).eq(Expr::cust("'suppressed'")))
+}
+
 fn of(rule: AlertRuleId, subject: Uuid) -> Condition {
     Condition::all().add(Column::RuleId.eq(rule.as_uuid())).add(Column::SubjectId.eq(subject))
+}
+
+fn of_customer(customer: Option<CustomerId>) -> SimpleExpr {
+    match customer {
+        Some(customer) => Column::CustomerId.eq(customer.as_uuid()),
+        None => Column::CustomerId.is_null(),
+    }
 }
 
 async fn write(transaction: &DatabaseTransaction, alert: &Alert) -> Result<(), DatabaseError> {
@@ -89,6 +110,22 @@ async fn resolve_all(
     Ok(())
 }
 
+/// Resolves what is open for `customer` about a machine, within the transaction that gives the machine
+/// to another one.
+pub(crate) async fn leave(
+    transaction: &DatabaseTransaction,
+    machine: AgentId,
+    customer: CustomerId,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let theirs = Condition::all()
+        .add(Column::SubjectKind.eq("agent"))
+        .add(Column::SubjectId.eq(machine.as_uuid()))
+        .add(Column::CustomerId.eq(customer.as_uuid()));
+    resolve_all(transaction, theirs, actor, now).await
+}
+
 /// Removes what a customer has of rules, windows and channels, and resolves its alerts, within the
 /// transaction that removes the customer.
 pub(crate) async fn remove_all(
@@ -125,14 +162,22 @@ async fn open(
     let open = same.clone().add(Column::ResolvedAt.is_null());
     if let Some(row) = Entity::find().filter(open).lock_exclusive().one(transaction).await? {
         let alert = Alert::try_from(row)?;
-        if because.is_none() {
+        if alert.customer_id == found.customer_id {
+            if because.is_none() {
+                return Ok(Opened::Again(alert));
+            }
+            let alert = alert.again(&found);
+            write(transaction, &alert).await?;
             return Ok(Opened::Again(alert));
         }
-        let alert = alert.again(&found);
-        write(transaction, &alert).await?;
-        return Ok(Opened::Again(alert));
+        if let Ok(over) = alert.after(Step::Resolve, found.last_seen_at) {
+            write(transaction, &over).await?;
+            let ended = Change::new(over.state, found.last_seen_at, &Actor::System);
+            enter(transaction, over.id, &ended).await?;
+        }
     }
-    let recent = same.add(Column::ResolvedAt.gt(micros(cooled_since)));
+    let recent =
+        same.add(of_customer(found.customer_id)).add(Column::ResolvedAt.gt(micros(cooled_since)));
     if because.is_none() && Entity::find().filter(recent).count(transaction).await? > 0 {
         return Ok(Opened::Nothing);
     }
@@ -197,6 +242,26 @@ impl AlertRepository for SeaAlerts {
         Ok(write.await?)
     }
 
+    async fn open_all(&self, finds: Vec<Find>) -> Result<Vec<Opened>, StorageError> {
+        let mut opened = Vec::with_capacity(finds.len());
+        for finds in finds.chunks(AT_ONCE) {
+            let finds = finds.to_vec();
+            let write = self.database.write(move |transaction| {
+                async move {
+                    let mut opened = Vec::with_capacity(finds.len());
+                    for Find { alert, cause, cooled_since, deliveries } in finds {
+                        let found = open(transaction, alert, cause, cooled_since, deliveries);
+                        opened.push(found.await?);
+                    }
+                    Ok::<_, DatabaseError>(opened)
+                }
+                .boxed()
+            });
+            opened.extend(write.await?);
+        }
+        Ok(opened)
+    }
+
     async fn replace(&self, replacement: Replacement) -> Result<bool, StorageError> {
         let trail = self.database.trail();
         let write = self.database.write(move |transaction| {
@@ -238,9 +303,8 @@ impl AlertRepository for SeaAlerts {
         page: &PageRequest,
     ) -> Result<Page<Alert>, StorageError> {
         let reader = self.database.reader();
-        let about = |id: muster_kernel::AgentId| {
-            Column::SubjectKind.eq("agent").and(Column::SubjectId.eq(id.as_uuid()))
-        };
+        let about =
+            |id: AgentId| Column::SubjectKind.eq("agent").and(Column::SubjectId.eq(id.as_uuid()));
         let passes = scoped(Column::CustomerId, scope)
             .add_option(filter.state.map(|state| Column::State.eq(state.as_str())))
             .add_option(filter.severity.map(|it| Column::Severity.eq(it.as_str())))
@@ -273,8 +337,7 @@ impl AlertRepository for SeaAlerts {
     }
 
     async fn suppressed(&self) -> Result<Vec<Alert>, StorageError> {
-        let open = Condition::all().add(Column::ResolvedAt.is_null());
-        self.all(open.add(Column::State.eq(State::Suppressed.as_str()))).await
+        self.all(silent()).await
     }
 
     async fn open_of(

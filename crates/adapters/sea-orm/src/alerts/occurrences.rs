@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use muster_alerts::{Deed, Ended, Machine, Missing, Occurrences, Returned, Rule};
+use muster_alerts::{Alert, Deed, Ended, Machine, Missing, Occurrences, Returned, Rule, Selector};
 use muster_kernel::{AgentId, CommandId, CustomerId, RunId, StorageError, Timestamp, UserId};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
-use sea_orm::{Condition, ConnectionTrait, QueryResult, QuerySelect};
+use sea_orm::{Condition, ConnectionTrait, QueryResult, QuerySelect, Select};
 use serde_json::Value;
 
 use super::{SeaAlerts, entity, reading};
@@ -23,7 +23,7 @@ const IDS_AT_ONCE: usize = 500;
 /// What of an agent's row matters here.
 type MachineRow = (Uuid, Uuid, String, String, i64);
 
-fn machine_columns() -> sea_orm::Select<agents::Entity> {
+fn machine_columns() -> Select<agents::Entity> {
     use agents::Column;
     agents::Entity::find().select_only().columns([
         Column::Id,
@@ -51,17 +51,71 @@ fn machine(
     Ok((machine, seen))
 }
 
-/// Selects the open alerts about the agent of the query around it.
-fn open_alerts() -> SelectStatement {
+/// Selects the alerts of a rule about the agent of the query around it, for its customer.
+fn alerts_of(rule: &Rule) -> SelectStatement {
     use entity::{Column, Entity};
+    let agent = |column| (agents::Entity, column);
+    Query::select()
+        .expr(Expr::value(1))
+        .from(Entity)
+        .and_where(Expr::col((Entity, Column::RuleId)).eq(rule.id.as_uuid()))
+        .and_where(Expr::col((Entity, Column::SubjectId)).equals(agent(agents::Column::Id)))
+        .and_where(
+            Expr::col((Entity, Column::CustomerId)).equals(agent(agents::Column::CustomerId)),
+        )
+        .take()
+}
+
+/// Selects the tag of the agent of the query around it, if it has it.
+fn its_tag(tag: &str) -> SelectStatement {
+    use tag::{Column, Entity};
     Query::select()
         .expr(Expr::value(1))
         .from(Entity)
         .and_where(
-            Expr::col((Entity, Column::SubjectId)).equals((agents::Entity, agents::Column::Id)),
+            Expr::col((Entity, Column::AgentId)).equals((agents::Entity, agents::Column::Id)),
         )
-        .and_where(Expr::col((Entity, Column::ResolvedAt)).is_null())
+        .and_where(Expr::col((Entity, Column::Tag)).eq(tag))
         .take()
+}
+
+/// The machines that a rule misses, as [`Occurrences::missing`] says it.
+pub(super) fn missed(
+    rule: &Rule,
+    before: Timestamp,
+    cooled_since: Timestamp,
+) -> Select<agents::Entity> {
+    use agents::Column;
+    let resolved_at = Expr::col((entity::Entity, entity::Column::ResolvedAt));
+    let open = alerts_of(rule).and_where(resolved_at.clone().is_null()).take();
+    let recent = alerts_of(rule).and_where(resolved_at.gt(micros(cooled_since))).take();
+    let Selector { agent_ids, tags, os_type } = &rule.selector;
+    let these =
+        (!agent_ids.is_empty()).then(|| Column::Id.is_in(agent_ids.iter().map(|id| id.as_uuid())));
+    let mut wanted = Condition::all()
+        .add(Column::LastSeen.between(1, micros(before) - 1))
+        .add(Column::DeletedAt.is_null())
+        .add_option(rule.customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
+        .add_option(these)
+        .add_option(os_type.as_deref().map(|os_type| Column::OsType.eq(os_type)))
+        .add(Expr::exists(open).not())
+        .add(Expr::exists(recent).not());
+    for tag in tags {
+        wanted = wanted.add(Expr::exists(its_tag(tag)));
+    }
+    machine_columns().filter(wanted)
+}
+
+/// The offline alerts that may be over, as [`Occurrences::returned`] says it. The kind is spelled
+/// out, so that the index of such rows is used.
+pub(super) fn maybe_over(after: Timestamp) -> Select<entity::Entity> {
+    use entity::{Column, Entity};
+    let seen = Expr::col((agents::Entity, agents::Column::LastSeen)).gt(micros(after));
+    let was_seen = Expr::exists(its_agent().and_where(seen).take());
+    Entity::find()
+        .filter(Expr::col((Entity, Column::Kind)).eq(Expr::cust("'offline'")))
+        .filter(Column::ResolvedAt.is_null())
+        .filter(Condition::any().add(was_seen).add(Column::ClearSince.is_not_null()))
 }
 
 /// Selects the agent that the alert of the query around it is about, if it is there.
@@ -214,43 +268,26 @@ impl SeaAlerts {
 
 #[async_trait]
 impl Occurrences for SeaAlerts {
-    async fn missing(&self, rule: &Rule, before: Timestamp) -> Result<Vec<Missing>, StorageError> {
-        use agents::Column;
-        let of_rule = Expr::col((entity::Entity, entity::Column::RuleId)).eq(rule.id.as_uuid());
-        let known = open_alerts().and_where(of_rule).take();
-        let rows: Vec<MachineRow> = machine_columns()
-            .filter(Column::LastSeen.between(1, micros(before) - 1))
-            .filter(Column::DeletedAt.is_null())
-            .filter(
-                Condition::all()
-                    .add_option(rule.customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
-                    .add(Expr::exists(known).not()),
-            )
-            .into_tuple()
-            .all(self.database.reader())
-            .await
-            .map_err(reading)?;
+    async fn missing(
+        &self,
+        rule: &Rule,
+        before: Timestamp,
+        cooled_since: Timestamp,
+    ) -> Result<Vec<Missing>, StorageError> {
+        let missed = missed(rule, before, cooled_since).into_tuple();
+        let rows: Vec<MachineRow> = missed.all(self.database.reader()).await.map_err(reading)?;
         let mut missing = Vec::new();
-        for (machine, seen) in self.described(rows, !rule.selector.tags.is_empty()).await? {
-            let meant = rule.selector.means(rule.customer_id, &machine);
-            missing.extend(seen.filter(|_| meant).map(|last_seen| Missing { machine, last_seen }));
+        // Windows pick machines by their tags, too.
+        for (machine, seen) in self.described(rows, true).await? {
+            missing.extend(seen.map(|last_seen| Missing { machine, last_seen }));
         }
         Ok(missing)
     }
 
     async fn returned(&self, after: Timestamp) -> Result<Vec<Returned>, StorageError> {
-        use entity::Column;
-        let seen = Expr::col((agents::Entity, agents::Column::LastSeen)).gt(micros(after));
-        let was_seen = Expr::exists(its_agent().and_where(seen).take());
-        let offline = Condition::all()
-            .add(Column::Kind.eq("offline"))
-            .add(Condition::any().add(was_seen).add(Column::ClearSince.is_not_null()));
-        let gone = Expr::exists(its_agent()).not();
-        let wanted = Condition::all()
-            .add(Column::ResolvedAt.is_null())
-            .add(Column::SubjectKind.eq("agent"))
-            .add(Condition::any().add(offline).add(gone));
-        let alerts = self.all(wanted).await?;
+        let rows = maybe_over(after).all(self.database.reader()).await.map_err(reading)?;
+        let alerts: Vec<_> =
+            rows.into_iter().map(Alert::try_from).collect::<Result<_, DatabaseError>>()?;
         let ids: BTreeSet<_> =
             alerts.iter().map(|alert| AgentId::from_uuid(alert.subject.id)).collect();
         let seen = self.seen(&ids).await?;
@@ -259,6 +296,15 @@ impl Occurrences for SeaAlerts {
             Returned { alert, last_seen }
         });
         Ok(returned.collect())
+    }
+
+    async fn gone(&self) -> Result<Vec<Alert>, StorageError> {
+        use entity::Column;
+        let wanted = Condition::all()
+            .add(Column::ResolvedAt.is_null())
+            .add(Column::SubjectKind.eq("agent"))
+            .add(Expr::exists(its_agent()).not());
+        self.all(wanted).await
     }
 
     async fn machines(&self, ids: &BTreeSet<AgentId>) -> Result<Vec<Machine>, StorageError> {

@@ -12,7 +12,7 @@ use muster_kernel::{
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
 
-use super::{SeaAlerts, reading, resolve_all};
+use super::{SeaAlerts, deviations, reading, resolve_all};
 use crate::audit::Trail;
 use crate::columns::{from_json, json, micros, scoped, timestamp};
 use crate::{DatabaseError, customers};
@@ -84,6 +84,20 @@ fn one(scope: &TenantScope, id: AlertRuleId) -> Condition {
     scoped(Column::CustomerId, scope).add(Column::Id.eq(id.as_uuid()))
 }
 
+/// Ends what a rule found.
+async fn end_all(
+    transaction: &DatabaseTransaction,
+    rule: AlertRuleId,
+    author: &Author,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let of_it = Condition::all().add(super::Column::RuleId.eq(rule.as_uuid()));
+    resolve_all(transaction, of_it, &author.actor, now).await?;
+    let loads = deviations::Column::RuleId.eq(rule.as_uuid());
+    deviations::Entity::delete_many().filter(loads).exec(transaction).await?;
+    Ok(())
+}
+
 async fn update(
     transaction: &DatabaseTransaction,
     trail: &Trail,
@@ -97,9 +111,32 @@ async fn update(
     }
     let row = Model::from(&after).into_active_model().reset_all();
     Entity::update(row).exec(transaction).await?;
+    if after.outdates(&before) {
+        end_all(transaction, after.id, author, after.updated_at).await?;
+    }
     let deed = Deed::changed("alert_rule.update", &before, &after);
     trail.enter(transaction, author, after.updated_at, deed).await?;
     Ok(Update::Done(after))
+}
+
+/// Takes a channel out of the rules that tell it, within the transaction that removes it.
+pub(super) async fn tell_no_more(
+    transaction: &DatabaseTransaction,
+    trail: &Trail,
+    channel: AlertChannelId,
+    author: &Author,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let naming = Column::ChannelIds.contains(channel.to_string());
+    for row in Entity::find().filter(naming).lock_exclusive().all(transaction).await? {
+        let before = Rule::try_from(row)?;
+        let Some(after) = before.without(channel, now) else { continue };
+        let row = Model::from(&after).into_active_model().reset_all();
+        Entity::update(row).exec(transaction).await?;
+        let deed = Deed::changed("alert_rule.update", &before, &after);
+        trail.enter(transaction, author, now, deed).await?;
+    }
+    Ok(())
 }
 
 async fn delete(
@@ -114,8 +151,7 @@ async fn delete(
     for row in rows {
         let rule = Rule::try_from(row)?;
         Entity::delete_by_id(rule.id.as_uuid()).exec(transaction).await?;
-        let theirs = Condition::all().add(super::Column::RuleId.eq(rule.id.as_uuid()));
-        resolve_all(transaction, theirs, &author.actor, now).await?;
+        end_all(transaction, rule.id, author, now).await?;
         let deed = Deed::removed("alert_rule.delete", &rule);
         trail.enter(transaction, author, now, deed).await?;
     }

@@ -1,12 +1,16 @@
 //! Alerts in a database keep the contracts, and find what there is to be found.
 
 use chrono::TimeDelta;
-use muster_agents::{AgentChange, AgentRepository};
+use muster_agents::{AgentChange, AgentRepository, BulkEdit};
+use muster_alerts::level::{Level, Phase};
 use muster_alerts::testing::{
     alert, alert_contract, channel, channel_contract, condition, delivery_contract,
-    deviation_contract, noon, rule, rule_contract, window_contract,
+    deviation_contract, machine, noon, rule, rule_contract, window_contract,
 };
-use muster_alerts::{ChannelRepository, Deed, Ended, Occurrences, Rule, RuleRepository};
+use muster_alerts::{
+    ChannelRepository, Deed, Deviation, Deviations, Ended, Machine, Occurrences, Rule,
+    RuleRepository, State,
+};
 use muster_commands::runs::RunRepository;
 use muster_commands::testing::run;
 use muster_customers::CustomerRepository;
@@ -24,6 +28,9 @@ on_each_database!(
     marks_are_kept,
     rules_windows_and_channels_keep_the_contract,
     machines_are_missed_and_come_back,
+    a_machine_is_not_missed_again_until_its_rule_has_cooled_down,
+    loads_of_machines_that_are_gone_are_forgotten,
+    who_gives_a_machine_away_takes_its_alerts_along,
     what_failed_and_what_the_audit_log_tells_is_found,
     a_customer_takes_its_rules_and_channels_along_and_its_alerts_are_over,
     the_secrets_of_channels_are_sealed_anew_with_the_others,
@@ -61,24 +68,94 @@ async fn machines_are_missed_and_come_back(database: Database) {
     let mut tagged = rule(3, condition("offline"));
     tagged.selector.tags = ["db".to_owned()].into();
     for (rule, expected) in [(&everywhere, 2), (&theirs, 1), (&tagged, 1)] {
-        let missing = alerts.missing(rule, late).await.unwrap();
+        let missing = alerts.missing(rule, late, early).await.unwrap();
         assert_eq!(missing.len(), expected, "{rule:?}");
-        assert_eq!(alerts.missing(rule, early).await.unwrap(), [], "they were seen then");
+        assert_eq!(alerts.missing(rule, early, early).await.unwrap(), [], "they were seen then");
     }
-    let missing = alerts.missing(&tagged, late).await.unwrap();
+    let missing = alerts.missing(&tagged, late, early).await.unwrap();
     assert_eq!((missing[0].machine.id, missing[0].last_seen), (web, early));
     let found = alert(1, &tagged, &missing[0].machine);
-    alerts.open(found, None, early, Vec::new()).await.unwrap();
-    assert_eq!(alerts.missing(&tagged, late).await.unwrap(), [], "it is known of this rule");
-    assert_eq!(alerts.missing(&everywhere, late).await.unwrap().len(), 2, "and of no other");
+    alerts.open(found.clone(), None, early, Vec::new()).await.unwrap();
+    assert_eq!(alerts.missing(&tagged, late, early).await.unwrap(), [], "it is known of this rule");
+    assert_eq!(alerts.missing(&everywhere, late, early).await.unwrap().len(), 2, "and of no other");
+
+    let missing = alerts.missing(&everywhere, late, early).await.unwrap();
+    let tags = |id| missing.iter().find(|it| it.machine.id == id).unwrap().machine.tags.clone();
+    assert_eq!(tags(web), ["db".to_owned()].into(), "maintenance windows go by them");
+    let mut windows = tagged.clone();
+    windows.selector.os_type = Some("windows".into());
+    let mut named = everywhere.clone();
+    named.selector.agent_ids.insert(other);
+    assert_eq!(alerts.missing(&windows, late, early).await.unwrap(), []);
+    assert_eq!(alerts.missing(&named, late, early).await.unwrap()[0].machine.id, other);
 
     assert!(alerts.returned(early).await.unwrap().is_empty());
     registry.record_seen(vec![web], late).await.unwrap();
     let returned = alerts.returned(early).await.unwrap();
     assert_eq!(returned[0].last_seen, Some(late));
+    assert_eq!(alerts.gone().await.unwrap(), []);
     registry.delete(&TenantScope::All, web, &author, late).await.unwrap();
-    let returned = alerts.returned(late).await.unwrap();
-    assert_eq!(returned[0].last_seen, None, "it is gone for ever");
+    assert_eq!(alerts.returned(early).await.unwrap(), []);
+    assert_eq!(alerts.gone().await.unwrap(), [found], "it is gone for ever");
+}
+
+async fn who_gives_a_machine_away_takes_its_alerts_along(database: Database) {
+    let [(web, first), (other, second)] = agents(&database).await;
+    let (alerts, registry) = (SeaAlerts::new(database.clone()), SeaAgents::new(database));
+    let (author, all, rule) = (Author::system(), TenantScope::All, rule(1, condition("metric")));
+    let about = |seed, id, customer_id| {
+        alert(seed, &rule, &Machine { id, customer_id, ..machine(seed, &[]) })
+    };
+    let (one, many) = (about(1, web, first), about(2, other, second));
+    let stays = about(3, machine(3, &[]).id, first);
+    for found in [&one, &many, &stays] {
+        alerts.open(found.clone(), None, noon(), Vec::new()).await.unwrap();
+    }
+    let state = async |alert: &Alert| {
+        AlertRepository::find(&alerts, &all, alert.id).await.unwrap().unwrap().state
+    };
+    let renamed = AgentChange { notes: Some("here".into()), ..AgentChange::default() };
+    registry.update(&all, web, renamed, &author, noon()).await.unwrap().unwrap();
+    assert_eq!(state(&one).await, State::Firing, "it is still theirs");
+    let given = AgentChange { customer_id: Some(second), ..AgentChange::default() };
+    registry.update(&all, web, given, &author, noon()).await.unwrap().unwrap();
+    let states = (state(&one).await, state(&many).await, state(&stays).await);
+    assert_eq!(states, (State::Resolved, State::Firing, State::Firing));
+    let edit = BulkEdit { customer_id: Some(first), ..BulkEdit::default() };
+    registry.update_many(&all, vec![other], edit, &author, noon()).await.unwrap();
+    assert_eq!((state(&many).await, state(&stays).await), (State::Resolved, State::Firing));
+}
+
+async fn a_machine_is_not_missed_again_until_its_rule_has_cooled_down(database: Database) {
+    let [(web, _), _] = agents(&database).await;
+    let (alerts, registry) = (SeaAlerts::new(database.clone()), SeaAgents::new(database));
+    let (early, late) = (noon(), noon() + TimeDelta::hours(1));
+    registry.record_seen(vec![web], early).await.unwrap();
+    let mut rule = rule(1, condition("offline"));
+    rule.selector.agent_ids.insert(web);
+    let missing = async |cooled| alerts.missing(&rule, late, cooled).await.unwrap();
+    let found = alert(1, &rule, &missing(early).await[0].machine);
+    alerts.open(found.clone(), None, early, Vec::new()).await.unwrap();
+    let after = found.after(Step::Resolve, late).unwrap();
+    let change = Change::new(after.state, late, &Actor::System);
+    let (before, deliveries) = (found.state, Vec::new());
+    let replacement = Replacement { before, after, change, deliveries, audited: None };
+    assert!(alerts.replace(replacement).await.unwrap());
+    assert_eq!(missing(early).await, []);
+    assert_eq!(missing(late).await.len(), 1);
+}
+
+async fn loads_of_machines_that_are_gone_are_forgotten(database: Database) {
+    let [(web, _), (other, _)] = agents(&database).await;
+    let (alerts, registry) = (SeaAlerts::new(database.clone()), SeaAgents::new(database));
+    let (author, all, rule) = (Author::system(), TenantScope::All, rule(1, condition("metric")));
+    let level = Level { phase: Phase::High { clear_since: None }, read_at: noon() };
+    let of = |agent_id| Deviation { rule_id: rule.id, agent_id, level };
+    alerts.keep(vec![of(web), of(other)]).await.unwrap();
+    registry.delete(&all, web, &author, noon()).await.unwrap();
+    assert_eq!(alerts.of(&[web, other].into()).await.unwrap(), [of(other)]);
+    registry.delete_many(&all, vec![other], &author, noon()).await.unwrap();
+    assert_eq!(alerts.of(&[web, other].into()).await.unwrap(), []);
 }
 
 async fn what_failed_and_what_the_audit_log_tells_is_found(database: Database) {

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use muster_kernel::{
-    Actor, Author, CustomerId, PageRequest, Sealed, StorageError, TenantScope, UserId,
+    Actor, Author, CustomerId, DeliveryId, PageRequest, Sealed, StorageError, TenantScope, UserId,
 };
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -11,8 +11,9 @@ use super::{alert, channel, condition, delivery, machine, noon, rule, window};
 use crate::level::{Level, Phase};
 use crate::{
     Alert, AlertFilter, AlertRepository, Attempt, Cause, Change, Channel, ChannelRepository,
-    Delivery, DeliveryRepository, DeliveryState, Deviation, Deviations, MaintenanceWindow, Opened,
-    Replacement, Rule, RuleRepository, Selector, State, Step, Update, WindowRepository,
+    Delivery, DeliveryRepository, DeliveryState, Deviation, Deviations, Find, Forgotten,
+    MaintenanceWindow, Opened, Replacement, Rule, RuleRepository, Selector, State, Step, Update,
+    WindowRepository,
 };
 
 fn page() -> PageRequest {
@@ -23,7 +24,10 @@ fn page() -> PageRequest {
 ///
 /// # Panics
 /// When the repository breaks it.
-pub async fn rule_contract<R: RuleRepository + AlertRepository>(keeper: &R, customer: CustomerId) {
+pub async fn rule_contract<R: RuleRepository + AlertRepository + Deviations>(
+    keeper: &R,
+    customer: CustomerId,
+) {
     let (author, rules): (_, &dyn RuleRepository) = (Author::system(), keeper);
     let selector = Selector {
         agent_ids: [machine(1, &[]).id].into(),
@@ -42,21 +46,58 @@ pub async fn rule_contract<R: RuleRepository + AlertRepository>(keeper: &R, cust
     assert_eq!(rules.list(&all, &page()).await.unwrap().total, 2);
     assert_eq!(rules.enabled().await.unwrap(), std::slice::from_ref(&theirs));
 
-    let changed = Rule { name: "Another".into(), version: 2, ..theirs.clone() };
-    let done = rules.update(changed.clone(), &author).await.unwrap();
-    assert_eq!(done, Update::Done(changed.clone()));
-    assert_eq!(rules.update(changed, &author).await.unwrap(), Update::Stale);
     let unknown = rule(3, condition("failed_run"));
     assert_eq!(rules.update(unknown, &author).await.unwrap(), Update::NotFound);
+    changes(keeper, &theirs).await;
 
     let found = Alert { customer_id: Some(customer), ..alert(1, &theirs, &machine(1, &[])) };
     keeper.open(found.clone(), None, noon(), Vec::new()).await.unwrap();
+    keeper.keep(vec![high(&theirs)]).await.unwrap();
     assert!(!rules.delete(&one, ours.id, &author, noon()).await.unwrap());
     assert!(rules.delete(&one, theirs.id, &author, noon()).await.unwrap());
     assert!(!rules.delete(&one, theirs.id, &author, noon()).await.unwrap());
     let resolved = AlertRepository::find(keeper, &all, found.id).await.unwrap().unwrap();
     assert_eq!((resolved.state, resolved.resolved_at), (State::Resolved, Some(noon())));
     assert_eq!(keeper.history(found.id).await.unwrap().len(), 2);
+    assert_eq!(keeper.of(&[machine(1, &[]).id].into()).await.unwrap(), []);
+}
+
+/// A load that a rule finds too high.
+fn high(rule: &Rule) -> Deviation {
+    let level = Level { phase: Phase::High { clear_since: None }, read_at: noon() };
+    Deviation { rule_id: rule.id, agent_id: machine(1, &[]).id, level }
+}
+
+/// Changes a rule: what it has found ends with what it was looking for.
+async fn changes<R: RuleRepository + AlertRepository + Deviations>(keeper: &R, rule: &Rule) {
+    let (rules, author): (&dyn RuleRepository, _) = (keeper, Author::system());
+    let update = async |rule: &Rule| rules.update(rule.clone(), &author).await.unwrap();
+    let open = async |seed| {
+        let found = alert(seed, rule, &machine(1, &[]));
+        keeper.open(found.clone(), None, noon(), Vec::new()).await.unwrap();
+        keeper.keep(vec![high(rule)]).await.unwrap();
+        found.id
+    };
+    let known = async || keeper.of(&[machine(1, &[]).id].into()).await.unwrap().len();
+    let id = open(11).await;
+    let renamed = Rule { name: "Another".into(), version: 2, ..rule.clone() };
+    assert_eq!(update(&renamed).await, Update::Done(renamed.clone()));
+    assert_eq!(update(&renamed).await, Update::Stale);
+    let same = keeper.open_of(rule.id, machine(1, &[]).id.as_uuid()).await.unwrap();
+    assert_eq!((same.map(|alert| alert.id), known().await), (Some(id), 1), "it looks for the same");
+    let later = noon() + TimeDelta::minutes(1);
+    let off = Rule { enabled: false, version: 3, updated_at: later, ..renamed };
+    let other = Rule { enabled: true, condition: condition("offline"), version: 4, ..off.clone() };
+    let mut fewer = Rule { version: 5, ..other.clone() };
+    fewer.selector.tags.insert("db".into());
+    for (seed, changed) in [(12, off), (13, other), (14, fewer)] {
+        open(seed).await;
+        update(&changed).await;
+        assert_eq!(keeper.open_of(rule.id, machine(1, &[]).id.as_uuid()).await.unwrap(), None);
+        assert_eq!(known().await, 0, "{changed:?}");
+    }
+    let history = keeper.history(id).await.unwrap();
+    assert_eq!(history[1], Change::new(State::Resolved, later, &author.actor));
 }
 
 /// The contract of [`WindowRepository`], on an empty one that knows the customer.
@@ -82,7 +123,7 @@ pub async fn window_contract(windows: &dyn WindowRepository, customer: CustomerI
 ///
 /// # Panics
 /// When the repository breaks it.
-pub async fn channel_contract<R: ChannelRepository + DeliveryRepository>(
+pub async fn channel_contract<R: ChannelRepository + DeliveryRepository + RuleRepository>(
     keeper: &R,
     customer: CustomerId,
 ) {
@@ -102,7 +143,20 @@ pub async fn channel_contract<R: ChannelRepository + DeliveryRepository>(
     assert_eq!(channels.update(changed, &author).await.unwrap(), Update::Stale);
     keeper.add(delivery(1)).await.unwrap();
     assert!(!channels.delete(&one, channel(2).id, &author, noon()).await.unwrap());
-    assert!(channels.delete(&one, theirs.id, &author, noon()).await.unwrap());
+    let rules: &dyn RuleRepository = keeper;
+    let others = Rule { channel_ids: [channel(2).id].into(), ..rule(22, condition("offline")) };
+    let both = [theirs.id, channel(2).id].into();
+    let telling = Rule { channel_ids: both, ..rule(21, condition("offline")) };
+    for rule in [&telling, &others] {
+        assert!(rules.create(rule.clone(), &author).await.unwrap());
+    }
+    let later = noon() + TimeDelta::minutes(1);
+    assert!(channels.delete(&one, theirs.id, &author, later).await.unwrap());
+    let left = Rule { version: 2, updated_at: later, ..telling };
+    let left = Rule { channel_ids: others.channel_ids.clone(), ..left };
+    let all = TenantScope::All;
+    assert_eq!(rules.find(&all, left.id).await.unwrap(), Some(left), "nobody is told in vain");
+    assert_eq!(rules.find(&all, others.id).await.unwrap(), Some(others));
     let left = DeliveryRepository::list(keeper, theirs.id, &page()).await.unwrap();
     assert_eq!(left.total, 0, "what was on its way is gone with it");
 }
@@ -151,10 +205,70 @@ pub async fn alert_contract<R: AlertRepository + DeliveryRepository>(
     alerts.open(silent.clone(), None, later, Vec::new()).await?;
     assert_eq!(alerts.suppressed().await?, std::slice::from_ref(&silent));
     lists(alerts, &third, &silent).await?;
+    many(alerts).await?;
+    given_away(alerts, &silent).await?;
 
-    assert_eq!(keeper.forget(later).await?, 0);
-    assert_eq!(keeper.forget(later + TimeDelta::minutes(1)).await?, 1);
-    assert_eq!(alerts.find(&all, found.id).await?, None);
+    forgets(keeper, &found, &silent).await
+}
+
+/// Opens more alerts than fit into one transaction, the first of them twice.
+async fn many(alerts: &dyn AlertRepository) -> Result<(), StorageError> {
+    let rule = rule(6, condition("offline"));
+    let find = |seed| {
+        let alert = alert(seed, &rule, &machine(seed, &[]));
+        let alert = Alert { customer_id: Some(super::customer_id(3)), ..alert };
+        Find { alert, cause: None, cooled_since: noon(), deliveries: Vec::new() }
+    };
+    let finds: Vec<_> = (1000..1250).chain([1000]).map(find).collect();
+    let expected: Vec<_> = finds.iter().map(|find| Opened::New(find.alert.clone())).collect();
+    let opened = alerts.open_all(finds).await?;
+    assert_eq!(opened[..250], expected[..250]);
+    assert!(matches!(&opened[250..], [Opened::Again(_)]));
+    let theirs = TenantScope::one(super::customer_id(3));
+    assert_eq!(alerts.list(&theirs, &AlertFilter::default(), &page()).await?.total, 250);
+    Ok(())
+}
+
+/// Finds the same about a machine that another customer has got: what is open of the former one is
+/// over, and neither says anything about the other.
+async fn given_away(alerts: &dyn AlertRepository, before: &Alert) -> Result<(), StorageError> {
+    let (all, at) = (TenantScope::All, noon() + TimeDelta::minutes(6));
+    let customer_id = Some(super::customer_id(2));
+    let id = alert(5, &rule(5, condition("offline")), &machine(5, &[])).id;
+    let found = Alert { id, customer_id, last_seen_at: at, ..before.clone() };
+    let opened = alerts.open(found.clone(), None, noon(), Vec::new()).await?;
+    assert_eq!(opened, Opened::New(found.clone()), "it is theirs, and new to them");
+    let over = alerts.find(&all, before.id).await?.unwrap();
+    assert_eq!((over.state, over.resolved_at), (State::Resolved, Some(at)));
+    assert_eq!(over.customer_id, before.customer_id, "it was the former customer's");
+    assert_eq!(alerts.history(before.id).await?.len(), 2);
+    assert_eq!(alerts.open_of(before.rule_id, before.subject.id).await?, Some(found.clone()));
+    assert_eq!(alerts.open(found.clone(), None, noon(), Vec::new()).await?, Opened::Again(found));
+    Ok(())
+}
+
+/// Forgets two alerts that were resolved five and six minutes after noon, and a test of a channel.
+async fn forgets<R: AlertRepository + DeliveryRepository>(
+    keeper: &R,
+    first: &Alert,
+    last: &Alert,
+) -> Result<(), StorageError> {
+    let minute = |minute| noon() + TimeDelta::minutes(minute);
+    let alerts: &dyn AlertRepository = keeper;
+    let none = Forgotten { alerts: 0, more: false };
+    assert_eq!(keeper.forget(noon(), 1).await?, none);
+    assert_eq!(keeper.forget(minute(6), 1).await?, Forgotten { alerts: 1, more: true });
+    assert_eq!(alerts.find(&TenantScope::All, first.id).await?, None);
+    assert!(alerts.find(&TenantScope::All, last.id).await?.is_some());
+    let mut gone = 0;
+    while let Forgotten { alerts, more: true } = keeper.forget(minute(7), 1).await? {
+        gone += alerts;
+    }
+    assert_eq!(gone, 1);
+    assert_eq!(alerts.find(&TenantScope::All, last.id).await?, None);
+    assert_eq!(keeper.forget(minute(7), 1).await?, none);
+    let left = DeliveryRepository::list(keeper, message(1).channel_id, &page()).await?;
+    assert_eq!(left.total, 0, "the test went, too");
     Ok(())
 }
 
@@ -262,6 +376,37 @@ pub async fn delivery_contract(deliveries: &dyn DeliveryRepository) -> Result<()
     let list = deliveries.list(first.channel_id, &page()).await?;
     assert_eq!(list.total, 2);
     assert!(list.items.contains(&done));
+    in_order(deliveries).await
+}
+
+/// What tells of an alert waits for what told of it before, through the same channel.
+async fn in_order(deliveries: &dyn DeliveryRepository) -> Result<(), StorageError> {
+    let (rule, none) = (rule(1, condition("offline")), BTreeSet::new());
+    let (one, other) = (alert(1, &rule, &machine(1, &[])).id, alert(2, &rule, &machine(2, &[])).id);
+    let of = |number, channel: u64, alert_id| Delivery {
+        id: DeliveryId::from_uuid(Uuid::from_u128(number)),
+        channel_id: super::channel(channel).id,
+        alert_id: Some(alert_id),
+        ..delivery(1)
+    };
+    let (now, soon) = (noon() + TimeDelta::hours(1), noon() + TimeDelta::hours(2));
+    let firing = Delivery { due_at: soon, ..of(1, 7, one) };
+    let (resolved, elsewhere) = (of(2, 7, one), of(3, 8, one));
+    for delivery in [&firing, &resolved, &elsewhere] {
+        deliveries.add(delivery.clone()).await?;
+    }
+    let take = async |now, until| {
+        let taken = deliveries.take(now, until, &none, 10).await?;
+        let ours = taken.into_iter().filter(|it| it.alert_id.is_some()).map(|it| it.id);
+        Ok::<BTreeSet<_>, StorageError>(ours.collect())
+    };
+    assert_eq!(take(now, soon).await?, [elsewhere.id].into(), "it failed once, and goes first");
+    deliveries.add(of(4, 7, other)).await?;
+    assert_eq!(take(now, soon).await?, [of(4, 7, other).id].into(), "others do not wait for it");
+    let arrived = |delivery: Delivery| Delivery { state: DeliveryState::Delivered, ..delivery };
+    deliveries.settle(arrived(of(4, 7, other))).await?;
+    deliveries.settle(arrived(firing)).await?;
+    assert_eq!(take(now, soon).await?, [resolved.id].into());
     Ok(())
 }
 
@@ -279,9 +424,11 @@ pub async fn deviation_contract(deviations: &dyn Deviations) -> Result<(), Stora
     let rising = of(1, Phase::Rising { since: noon() });
     let clearing = of(2, Phase::High { clear_since: Some(noon()) });
     deviations.keep(vec![rising, clearing, of(3, Phase::Calm)]).await?;
-    assert_eq!(deviations.all().await?.len(), 2);
+    let all = [rising, clearing, of(3, Phase::Calm)].map(|it| it.agent_id).into();
+    assert_eq!(deviations.of(&all).await?.len(), 2);
+    assert_eq!(deviations.of(&[clearing.agent_id].into()).await?, [clearing]);
     let high = of(1, Phase::High { clear_since: None });
     deviations.keep(vec![high, of(2, Phase::Calm)]).await?;
-    assert_eq!(deviations.all().await?, [high]);
+    assert_eq!(deviations.of(&all).await?, [high]);
     Ok(())
 }

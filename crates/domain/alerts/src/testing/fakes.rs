@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use muster_kernel::{
-    AgentId, AlertChannelId, AlertId, AlertRuleId, Author, Cursor, CustomerId, MaintenanceWindowId,
-    Page, PageRequest, StorageError, TenantScope, Timestamp,
+    Actor, AgentId, AlertChannelId, AlertId, AlertRuleId, Author, Cursor, CustomerId,
+    MaintenanceWindowId, Page, PageRequest, StorageError, TenantScope, Timestamp,
 };
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::{
     Alert, AlertFilter, AlertRepository, Cause, Change, Channel, ChannelRepository, Deed, Delivery,
-    Deviation, Ended, Machine, MaintenanceWindow, Opened, Replacement, Rule, RuleRepository, State,
-    Step, Update, WindowRepository,
+    Deviation, Ended, Find, Machine, MaintenanceWindow, Opened, Replacement, Rule, RuleRepository,
+    State, Step, Update, WindowRepository,
 };
 
 /// Alerts and all that they need, in memory; what happens there, tests write into it.
@@ -39,6 +39,14 @@ fn within(scope: &TenantScope, customer: Option<CustomerId>) -> bool {
     *scope == TenantScope::All || customer.is_some_and(|customer| scope.contains(customer))
 }
 
+/// Resolves an alert, if it is open.
+fn end(alert: &mut Alert, history: &mut Vec<Change>, actor: &Actor, now: Timestamp) {
+    if let Ok(after) = alert.after(Step::Resolve, now) {
+        history.push(Change::new(after.state, now, actor));
+        *alert = after;
+    }
+}
+
 pub(super) fn page<T: Clone>(rows: &[T], page: &PageRequest, id: impl Fn(&T) -> Uuid) -> Page<T> {
     let total = u64::try_from(rows.len()).unwrap_or(u64::MAX);
     let start = page.cursor.as_ref().map_or(0, |cursor| {
@@ -46,6 +54,18 @@ pub(super) fn page<T: Clone>(rows: &[T], page: &PageRequest, id: impl Fn(&T) -> 
     });
     let rows = rows.iter().skip(start).take(usize::from(page.limit()) + 1).cloned().collect();
     Page::from_rows(rows, page, total, |row| Cursor::after(id(row)))
+}
+
+impl FakeAlerts {
+    /// Ends what a rule found.
+    fn end_all(&self, rule: AlertRuleId, author: &Author, now: Timestamp) {
+        for (alert, history) in self.alerts.lock().values_mut() {
+            if alert.rule_id == rule {
+                end(alert, history, &author.actor, now);
+            }
+        }
+        self.deviations.lock().retain(|deviation| deviation.rule_id != rule);
+    }
 }
 
 #[async_trait]
@@ -75,12 +95,15 @@ impl RuleRepository for FakeAlerts {
         Ok(page(&rules, wanted, |rule| rule.id.as_uuid()))
     }
 
-    async fn update(&self, rule: Rule, _: &Author) -> Result<Update<Rule>, StorageError> {
+    async fn update(&self, rule: Rule, author: &Author) -> Result<Update<Rule>, StorageError> {
         let mut rules = self.rules.lock();
         match rules.get(&rule.id) {
             None => Ok(Update::NotFound),
             Some(before) if before.version + 1 != rule.version => Ok(Update::Stale),
-            Some(_) => {
+            Some(before) => {
+                if rule.outdates(before) {
+                    self.end_all(rule.id, author, rule.updated_at);
+                }
                 rules.insert(rule.id, rule.clone());
                 Ok(Update::Done(rule))
             }
@@ -99,14 +122,7 @@ impl RuleRepository for FakeAlerts {
             return Ok(false);
         }
         self.rules.lock().remove(&id);
-        for (alert, history) in self.alerts.lock().values_mut() {
-            if alert.rule_id == id
-                && let Ok(after) = alert.after(Step::Resolve, now)
-            {
-                history.push(Change::new(after.state, now, &author.actor));
-                *alert = after;
-            }
-        }
+        self.end_all(id, author, now);
         Ok(true)
     }
 
@@ -195,13 +211,18 @@ impl ChannelRepository for FakeAlerts {
         scope: &TenantScope,
         id: AlertChannelId,
         _: &Author,
-        _: Timestamp,
+        now: Timestamp,
     ) -> Result<bool, StorageError> {
         let mut channels = self.channels.lock();
         let there = channels.get(&id).is_some_and(|channel| within(scope, channel.customer_id));
         if there {
             channels.remove(&id);
             self.deliveries.lock().retain(|delivery| delivery.channel_id != id);
+            for rule in self.rules.lock().values_mut() {
+                if let Some(without) = rule.without(id, now) {
+                    *rule = without;
+                }
+            }
         }
         Ok(there)
     }
@@ -224,22 +245,36 @@ impl AlertRepository for FakeAlerts {
         let mut alerts = self.alerts.lock();
         let same =
             |alert: &Alert| alert.rule_id == found.rule_id && alert.subject.id == found.subject.id;
-        if let Some((alert, _)) =
+        if let Some((alert, history)) =
             alerts.values_mut().find(|(alert, _)| same(alert) && alert.state.is_open())
         {
-            if cause.is_some() {
-                *alert = alert.clone().again(&found);
+            if alert.customer_id == found.customer_id {
+                if cause.is_some() {
+                    *alert = alert.clone().again(&found);
+                }
+                return Ok(Opened::Again(alert.clone()));
             }
-            return Ok(Opened::Again(alert.clone()));
+            end(alert, history, &Actor::System, found.last_seen_at);
         }
-        let recent = |alert: &Alert| alert.resolved_at.is_some_and(|at| at > cooled_since);
+        let recent = |alert: &Alert| {
+            alert.customer_id == found.customer_id
+                && alert.resolved_at.is_some_and(|at| at > cooled_since)
+        };
         if cause.is_none() && alerts.values().any(|(alert, _)| same(alert) && recent(alert)) {
             return Ok(Opened::Nothing);
         }
-        let change = Change::new(found.state, found.first_seen_at, &muster_kernel::Actor::System);
+        let change = Change::new(found.state, found.first_seen_at, &Actor::System);
         alerts.insert(found.id, (found.clone(), vec![change]));
         self.deliveries.lock().extend(deliveries);
         Ok(Opened::New(found))
+    }
+
+    async fn open_all(&self, finds: Vec<Find>) -> Result<Vec<Opened>, StorageError> {
+        let mut opened = Vec::with_capacity(finds.len());
+        for Find { alert, cause, cooled_since, deliveries } in finds {
+            opened.push(self.open(alert, cause, cooled_since, deliveries).await?);
+        }
+        Ok(opened)
     }
 
     async fn replace(&self, replacement: Replacement) -> Result<bool, StorageError> {

@@ -10,23 +10,30 @@ use parking_lot::Mutex;
 use super::fakes::{FakeAlerts, page};
 use crate::{
     Alert, Channel, Connected, Deed, Delivery, DeliveryRepository, DeliveryState, Deviation,
-    Deviations, Ended, Machine, Messenger, Missing, NotSent, Occurrences, Returned, Rule,
+    Deviations, Ended, Forgotten, Machine, Messenger, Missing, NotSent, Occurrences, Returned,
+    Rule,
 };
 
 #[async_trait]
 impl Occurrences for FakeAlerts {
-    async fn missing(&self, rule: &Rule, before: Timestamp) -> Result<Vec<Missing>, StorageError> {
-        let open: BTreeSet<_> = {
-            let alerts = self.alerts.lock();
-            let alerts = alerts.values().map(|(alert, _)| alert);
-            let open = alerts.filter(|alert| alert.rule_id == rule.id && alert.state.is_open());
-            open.map(|alert| alert.subject.id).collect()
+    async fn missing(
+        &self,
+        rule: &Rule,
+        before: Timestamp,
+        cooled_since: Timestamp,
+    ) -> Result<Vec<Missing>, StorageError> {
+        let alerts = self.alerts.lock();
+        let known = |machine: &Machine| {
+            alerts.values().any(|(alert, _)| {
+                alert.rule_id == rule.id
+                    && alert.subject.id == machine.id.as_uuid()
+                    && alert.customer_id == Some(machine.customer_id)
+                    && alert.resolved_at.is_none_or(|at| at > cooled_since)
+            })
         };
         let fleet = self.fleet.lock();
         let missing = fleet.iter().filter(|(machine, seen)| {
-            *seen < before
-                && rule.selector.means(rule.customer_id, machine)
-                && !open.contains(&machine.id.as_uuid())
+            *seen < before && rule.selector.means(rule.customer_id, machine) && !known(machine)
         });
         let missing =
             missing.map(|(machine, seen)| Missing { machine: machine.clone(), last_seen: *seen });
@@ -37,17 +44,26 @@ impl Occurrences for FakeAlerts {
         let fleet = self.fleet.lock();
         let alerts = self.alerts.lock();
         let open = alerts.values().map(|(alert, _)| alert);
-        let open = open.filter(|alert| alert.subject.kind == "agent" && alert.state.is_open());
+        let open = open.filter(|alert| alert.kind == "offline" && alert.state.is_open());
         let returned = open.filter_map(|alert| {
             let seen = fleet.iter().find(|(it, _)| it.id.as_uuid() == alert.subject.id);
             let last_seen = seen.map(|(_, seen)| *seen);
-            let offline = alert.kind == "offline";
             let seen_since = last_seen.is_some_and(|seen| seen > after);
-            let of_interest =
-                last_seen.is_none() || offline && (seen_since || alert.clear_since.is_some());
+            let of_interest = seen_since || alert.clear_since.is_some();
             of_interest.then(|| Returned { alert: alert.clone(), last_seen })
         });
         Ok(returned.collect())
+    }
+
+    async fn gone(&self) -> Result<Vec<Alert>, StorageError> {
+        let fleet = self.fleet.lock();
+        let alerts = self.alerts.lock();
+        let open = alerts.values().map(|(alert, _)| alert).filter(|alert| alert.state.is_open());
+        let gone = open.filter(|alert| {
+            let there = |(it, _): &(Machine, _)| it.id.as_uuid() == alert.subject.id;
+            alert.subject.kind == "agent" && !fleet.iter().any(there)
+        });
+        Ok(gone.cloned().collect())
     }
 
     async fn machines(&self, ids: &BTreeSet<AgentId>) -> Result<Vec<Machine>, StorageError> {
@@ -95,8 +111,10 @@ impl Connected for FakeAlerts {
 
 #[async_trait]
 impl Deviations for FakeAlerts {
-    async fn all(&self) -> Result<Vec<Deviation>, StorageError> {
-        Ok(self.deviations.lock().clone())
+    async fn of(&self, machines: &BTreeSet<AgentId>) -> Result<Vec<Deviation>, StorageError> {
+        let mut known = self.deviations.lock().clone();
+        known.retain(|deviation| machines.contains(&deviation.agent_id));
+        Ok(known)
     }
 
     async fn keep(&self, deviations: Vec<Deviation>) -> Result<(), StorageError> {
@@ -109,6 +127,10 @@ impl Deviations for FakeAlerts {
         }
         Ok(())
     }
+}
+
+fn is_pending(delivery: &Delivery) -> bool {
+    delivery.state == DeliveryState::Pending
 }
 
 #[async_trait]
@@ -126,9 +148,16 @@ impl DeliveryRepository for FakeAlerts {
         limit: u64,
     ) -> Result<Vec<Delivery>, StorageError> {
         let mut deliveries = self.deliveries.lock();
+        let pending: Vec<_> = deliveries.iter().filter(|it| is_pending(it)).cloned().collect();
+        let waits = |it: &Delivery| {
+            let same = |other: &Delivery| {
+                (other.channel_id, other.alert_id) == (it.channel_id, it.alert_id)
+            };
+            it.alert_id.is_some() && pending.iter().any(|other| same(other) && other.id < it.id)
+        };
         let mut due: Vec<_> = deliveries
             .iter_mut()
-            .filter(|it| it.state == DeliveryState::Pending && it.due_at <= now)
+            .filter(|it| is_pending(it) && it.due_at <= now && !waits(it))
             .collect();
         due.sort_by_key(|delivery| (delivery.due_at, delivery.id));
         let mut busy = busy.clone();
@@ -162,16 +191,20 @@ impl DeliveryRepository for FakeAlerts {
         Ok(page(&deliveries, wanted, |delivery| delivery.id.as_uuid()))
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<u64, StorageError> {
+    async fn forget(&self, before: Timestamp, limit: u64) -> Result<Forgotten, StorageError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut alerts = self.alerts.lock();
         let old = |alert: &Alert| alert.resolved_at.is_some_and(|at| at < before);
-        let gone: BTreeSet<_> =
-            alerts.values().filter(|(alert, _)| old(alert)).map(|(alert, _)| alert.id).collect();
+        let gone = alerts.values().filter(|(alert, _)| old(alert)).map(|(alert, _)| alert.id);
+        let gone: BTreeSet<_> = gone.take(limit).collect();
         alerts.retain(|id, _| !gone.contains(id));
-        self.deliveries
-            .lock()
-            .retain(|delivery| delivery.alert_id.is_none_or(|id| !gone.contains(&id)));
-        Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
+        let mut deliveries = self.deliveries.lock();
+        deliveries.retain(|delivery| delivery.alert_id.is_none_or(|id| !gone.contains(&id)));
+        let tests = deliveries.iter().filter(|it| it.alert_id.is_none() && it.created_at < before);
+        let tests: BTreeSet<_> = tests.map(|delivery| delivery.id).take(limit).collect();
+        deliveries.retain(|delivery| !tests.contains(&delivery.id));
+        let more = gone.len() == limit || tests.len() == limit;
+        Ok(Forgotten { alerts: u64::try_from(gone.len()).unwrap_or(u64::MAX), more })
     }
 }
 
