@@ -1,6 +1,7 @@
 //! A collector of traces on loopback that speaks OTLP over HTTP. Tests make it fail.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +112,7 @@ async fn take(state: web::Data<State>, request: HttpRequest, body: web::Bytes) -
         Mood::Takes => {}
         Mood::Fails => return HttpResponse::InternalServerError().finish(),
         Mood::Hangs => {
-            actix_web::rt::time::sleep(Duration::from_secs(600)).await;
+            actix_web::rt::time::sleep(Duration::from_mins(10)).await;
             return HttpResponse::Ok().finish();
         }
     }
@@ -146,5 +147,8 @@ fn attribute(pair: KeyValue) -> (String, String) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
