@@ -1,6 +1,7 @@
 //! A collector of traces on loopback that speaks OTLP over HTTP. Tests make it fail.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,5 +147,8 @@ fn attribute(pair: KeyValue) -> (String, String) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -51,8 +51,15 @@ async fn span(collector: &Collector, name: &str) -> Seen {
 
 #[tokio::test]
 async fn a_call_leads_to_one_trace_up_to_the_end_of_the_command_and_tells_no_secret() {
+    // Traces do not go by what is logged.
+    for level in ["warn", "info", "debug"] {
+        follow_a_call(level).await;
+    }
+}
+
+async fn follow_a_call(level: &str) {
     let collector = Collector::start(Mood::Takes);
-    let server = traced(&collector, &[("RUST_LOG", "warn")]).await;
+    let server = traced(&collector, &[("RUST_LOG", level)]).await;
     let api = server.admin().await;
     let (agent, id) = agent(&server, &api).await;
     api.get(&format!("/agents?q={MARKER}")).await;
@@ -114,11 +121,59 @@ async fn what_is_left_is_sent_before_the_server_ends() {
     let collector = Collector::start(Mood::Takes);
     let mut server = traced(&collector, &[]).await;
     let api = server.admin().await;
-    let answer = api.request(Method::GET, "/agents").send().await.unwrap();
-    assert!(answer.status().is_success());
+    api.get("/agents").await;
     assert!(server.stop());
     let spans = collector.spans();
     assert!(spans.iter().any(|span| span.name == "GET /api/v1/agents"), "{spans:?}");
+}
+
+#[tokio::test]
+async fn what_a_run_does_at_once_belongs_to_the_trace_of_its_request() {
+    let collector = Collector::start(Mood::Takes);
+    let server = traced(&collector, &[]).await;
+    let api = server.admin().await;
+    let (_agent, id) = agent(&server, &api).await;
+    let wish = json!({ "command": "true", "target": { "agent_ids": [id] } });
+    let run = api
+        .request(Method::POST, "/runs")
+        .header("traceparent", format!("00-{TRACE}-{CALLER}-01"))
+        .json(&wish)
+        .send()
+        .await
+        .unwrap();
+    let run: Value = run.error_for_status().unwrap().json().await.unwrap();
+    api.run_ended(run["id"].as_str().unwrap()).await;
+    let request = span(&collector, "POST /api/v1/runs").await;
+    let deliver = span(&collector, "command.deliver").await;
+    let ran = span(&collector, "command.run").await;
+    assert_eq!((deliver.parent_id, ran.parent_id), (request.span_id, deliver.span_id));
+    assert_eq!(deliver.attributes["muster.run_id"], run["id"].as_str().unwrap());
+    assert_eq!(ran.attributes["muster.run_id"], run["id"].as_str().unwrap());
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_shows_the_end_of_a_command_in_a_trace_of_its_own() {
+    let collector = Collector::start(Mood::Takes);
+    let mut server = traced(&collector, &[]).await;
+    let api = server.admin().await;
+    let (_agent, id) = agent(&server, &api).await;
+    let command = api.queue(&id, &json!({ "command": "sleep 2" })).await;
+    eventually("it runs", async || {
+        let command = api.get(&format!("/commands/{command}")).await;
+        (command["status"] == "running").then_some(())
+    })
+    .await;
+    server.kill();
+    server.restart().await;
+    server.admin().await.ended(&command).await;
+    let ended = eventually("its end is shown", async || {
+        let spans = collector.spans();
+        spans.into_iter().find(|span| span.name == "command.run")
+    })
+    .await;
+    assert_eq!(ended.attributes["muster.command_id"], command);
+    assert_eq!(ended.parent_id, "", "{ended:?}");
+    assert!(ended.times.1 - ended.times.0 >= 1_500_000_000, "{ended:?}");
 }
 
 #[tokio::test]

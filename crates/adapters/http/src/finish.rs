@@ -54,9 +54,9 @@ pub async fn finish(
         headers.insert(CACHE_CONTROL, NOTHING);
     }
     tracing::debug!(
-        http.method = %response.request().method(),
-        http.path = response.request().path(),
-        http.status = response.status().as_u16(),
+        http.request.method = %response.request().method(),
+        url.path = response.request().path(),
+        http.response.status_code = response.status().as_u16(),
         "answered"
     );
     Ok(response)

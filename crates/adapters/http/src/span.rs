@@ -8,7 +8,7 @@ use muster_kernel::TRACES;
 use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::{Status, TraceContextExt};
 use opentelemetry::{KeyValue, global};
-use tracing::{Span, info_span, trace_span};
+use tracing::{Span, field, info_span};
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -18,8 +18,8 @@ use crate::{AppState, client_address};
 /// The method, the path without its query, the client's address and the request's id.
 ///
 /// A query may hold a ticket or a provider's code, and anybody can write what the usual headers
-/// say of an address: neither belongs in the log. Traces have the route and the status instead,
-/// under OpenTelemetry's names, and go on from what a caller says in `traceparent`.
+/// say of an address: neither belongs in the log. A trace has the route and the status as well, and
+/// goes on from what a caller says in `traceparent`.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestSpan;
 
@@ -29,51 +29,34 @@ impl RootSpanBuilder for RequestSpan {
         let trusted = state.map(|state| state.web.trusted_proxies.as_slice()).unwrap_or_default();
         let address = client_address(request.request(), trusted);
         let request_id = request.extensions().get::<RequestId>().map(ToString::to_string);
-        let traced = traced(request);
         let span = info_span!(
-            parent: &traced,
+            target: TRACES,
             "request",
-            http.method = %request.method(),
-            http.path = request.path(),
+            otel.kind = field::Empty,
+            http.request.method = %request.method(),
+            url.path = request.path(),
             client.address = address.map(|address| address.to_string()),
             request_id,
         );
-        if traced.is_disabled() {
-            return span;
+        let caller = global::get_text_map_propagator(|it| it.extract(&Headers(request.headers())));
+        // It fails where nobody collects traces.
+        if span.set_parent(caller).is_ok() {
+            span.record("otel.kind", "server");
+            request.extensions_mut().insert(Traced);
         }
-        request.extensions_mut().insert(Traced(traced.clone()));
-        // A log that says little has no span for requests; what belongs to them is traced all the same.
-        if span.is_disabled() { traced } else { span }
+        span
     }
 
-    fn on_request_end<B: MessageBody>(_: Span, outcome: &Result<ServiceResponse<B>, Error>) {
+    fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
         let Ok(response) = outcome else { return };
-        let traced = response.request().extensions_mut().remove::<Traced>();
-        if let Some(Traced(span)) = traced {
+        if response.request().extensions_mut().remove::<Traced>().is_some() {
             answered(&span, response);
         }
     }
 }
 
-/// The request as traces show it, until it is answered.
-struct Traced(Span);
-
-fn traced(request: &ServiceRequest) -> Span {
-    let span = trace_span!(
-        target: TRACES, parent: None, "request",
-        otel.kind = "server",
-        otel.name = known_method(request.method()),
-        http.request.method = known_method(request.method()),
-    );
-    if !span.is_disabled() {
-        let caller = global::get_text_map_propagator(|it| it.extract(&Headers(request.headers())));
-        if caller.span().span_context().is_valid() {
-            // It fails for spans that nobody collects.
-            let _ = span.set_parent(caller);
-        }
-    }
-    span
-}
+/// Somebody collects what is traced of the request.
+struct Traced;
 
 /// Ends the span: what follows the head of an answer may go on for hours.
 fn answered<B>(span: &Span, response: &ServiceResponse<B>) {
