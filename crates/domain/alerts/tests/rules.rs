@@ -1,5 +1,4 @@
 //! Whom rules may tell.
-#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
