@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(otlp.headers["x-team"], "ops");
         let shown = format!("{otlp:?}");
         assert!(shown.contains("x-team") && !shown.contains("aGk"), "{shown}");
-        for wrong in ["hunter2", "na me=hunter2", "a=b,hunter2", "a=hunter2\n"] {
+        for wrong in ["hunter2", "na me=hunter2", "a=b,hunter2", "a=hunter2\u{1}"] {
             let refusal = refusal(Some("http://c"), Some(wrong), None);
             assert!(refusal.contains("MUSTER_OTLP_HEADERS"), "{refusal}");
             assert!(!refusal.contains("hunter2"), "{refusal}");
