@@ -186,8 +186,9 @@ impl Session {
         );
         let orders = Orders::new(self.agent_id, hello.nonce);
         let end = self.wait(orders, arrivals, instructions).await;
+        let end = self.ended(end, None);
         connections.leave_copy(self.agent_id, customer, &copy, end.reason());
-        self.ended(end, None)
+        end
     }
 
     /// Tells a copy once more who it is; the token that it was told before opens nothing then.
@@ -208,14 +209,15 @@ impl Session {
     /// Takes leave of a peer: of the agent, if it was entered as that, and of anybody else.
     fn ended(&self, end: End, link: Option<&Link>) -> End {
         let (ports, reason) = (&self.ports, end.reason());
-        if let Some(link) = link {
-            ports.connections.leave(self.agent_id, link, reason);
-        }
+        // Before it leaves: a server that ends writes what was kept when nobody is left.
         if reason != EndReason::AgentRemoved {
             let last_frame_at = link.map_or(self.began_at, Link::last_frame_at);
             let at = ports.clock.now();
             let ended = ConnectionEnd { at, reason, detail: end.detail() };
             ports.connections.keep(self.record(last_frame_at, Some(ended)));
+        }
+        if let Some(link) = link {
+            ports.connections.leave(self.agent_id, link, reason);
         }
         end
     }
