@@ -1,7 +1,7 @@
 //! Thousands of simulated agents in one process: the real protocol without the programs.
 //!
 //! - [`Endpoint`] is the way to the server, from one or several addresses of this machine
-//! - [`Identity`] is who a machine is; [`enrol`] gets it, [`State`] keeps it for a later run
+//! - [`Identity`] is who a machine is; [`enrol()`] gets it, [`State`] keeps it for a later run
 //! - [`Swarm`] is the machines, each with the journal that an agent keeps, doing what a
 //!   [`Behaviour`] says
 //! - [`Record`] is what they did: what was started, how often, and whether its result arrived

@@ -195,7 +195,7 @@ impl Boards {
         Self { going_on, feed, bus, relay: None, held: AtomicBool::new(true), poked }
     }
 
-    /// The same on one of several nodes, which holds none before [`Boards::hold`] says so.
+    /// The same on one of several nodes, which holds none before `hold` says so.
     #[must_use]
     pub fn on_one_of_several(self, relay: Arc<dyn RunRelay>) -> Self {
         Self { relay: Some(relay), held: AtomicBool::new(false), ..self }
