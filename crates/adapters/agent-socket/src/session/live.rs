@@ -31,6 +31,8 @@ const HEARTBEAT_INTERVAL: u64 = 30;
 const PING_EVERY: Duration = Duration::from_secs(PING_EVERY_SECONDS);
 /// How many of the agent's reports may wait for a commit before no more are read.
 const MAX_RECORDINGS: usize = 1024;
+/// How long a good-bye may take that is on its way.
+const GOOD_BYE_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a shutdown waits for reports that are on their way to a commit.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -186,7 +188,7 @@ impl Live {
                 }
             };
             if let Err(end) = step {
-                return end;
+                return if matches!(end, End::Gone) { why_gone(arrivals).await } else { end };
             }
         }
     }
@@ -401,4 +403,18 @@ impl Live {
         }
         self.ping().await
     }
+}
+
+/// Why nothing more can be sent to a peer: it may have said good-bye while something was on its way.
+async fn why_gone(arrivals: &mut Arrivals) -> End {
+    let good_bye = async {
+        loop {
+            match arrivals.next().await {
+                Some(Ok(_)) => {}
+                Some(Err(End::Closed)) => return End::Closed,
+                Some(Err(_)) | None => return End::Gone,
+            }
+        }
+    };
+    tokio::time::timeout(GOOD_BYE_PATIENCE, good_bye).await.unwrap_or(End::Gone)
 }
