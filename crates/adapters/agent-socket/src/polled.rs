@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::AgentSocketPorts;
 use crate::scrub::scrub;
-use crate::session::{Incoming, Outgoing, Session, letters};
+use crate::session::{End, Incoming, Outgoing, Session, letters};
 
 /// How many frames wait in either direction before their sender waits.
 const QUEUE: usize = 16;
@@ -56,7 +56,7 @@ struct Mailbox {
     agent_id: AgentId,
     connection_id: ConnectionId,
     /// From the agent; `None` when the agent has closed it.
-    incoming: Direction<Option<mpsc::Sender<Incoming>>>,
+    incoming: Direction<Option<mpsc::Sender<Result<Incoming, End>>>>,
     outgoing: Direction<mpsc::Receiver<Polled<ServerMessage>>>,
 }
 
@@ -165,10 +165,11 @@ impl Mailbox {
         let signs = messages.is_empty().then_some(Incoming::Alive);
         for message in messages.into_iter().map(Incoming::from).chain(signs) {
             *count += u64::from(!matches!(message, Incoming::Alive));
-            open.send(message).await.map_err(|_| PollRefusal::over())?;
+            open.send(Ok(message)).await.map_err(|_| PollRefusal::over())?;
         }
-        if close {
-            *session = None;
+        if close && let Some(session) = session.take() {
+            // It may be over already.
+            let _ = session.send(Err(End::Closed)).await;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use muster_agents::testing::{FakeAgents, candidate};
-use muster_agents::{Enrol, Heartbeats, Presence};
+use muster_agents::{ConnectionLog, EndReason, Enrol, Heartbeats, Presence};
 use muster_commands::testing::{FakeFeed, FakeLedger, FakeTexts, command_for};
 use muster_commands::{
     AgentChannel, Command, CommandArchive, CommandLedger, Outcome, Payloads, ScriptRef, Spec,
@@ -87,9 +87,7 @@ impl World {
 
     /// Connects and collects until so many messages came.
     async fn heard(&self, count: usize) -> Vec<Polled<ServerMessage>> {
-        let hello = json!({ "type": "hello", "version": "1", "os_type": "linux", "os": "Linux",
-            "hostname": "raw", "boot_id": "b", "nonce": "n", "agent_time": self.ports.clock.now() });
-        let mut answer = self.exchange(json!({ "messages": [hello], "wait": 5 })).await;
+        let mut answer = self.exchange(hello(&self.ports)).await;
         let mut heard = answer.messages;
         while heard.len() < count {
             answer = self
@@ -102,10 +100,29 @@ impl World {
         heard
     }
 
+    /// Waits until nobody takes the agent for connected, and looks what is kept about why.
+    async fn is_left_for(&self, reason: EndReason) {
+        let connections = &self.ports.connections;
+        while connections.connection(self.agent.0).is_some() {
+            tokio::task::yield_now().await;
+        }
+        let log = FakeAgents::default();
+        connections.write_ended(&log).await.unwrap();
+        let kept = log.latest(self.agent.0).await.unwrap().into_iter();
+        assert_eq!(kept.map(|record| record.end.unwrap().reason).collect::<Vec<_>>(), [reason]);
+    }
+
     async fn now(&self, command: &Command) -> Command {
         let mut known = self.ledger.in_flight(self.agent.0, &[command.id]).await.unwrap();
         known.remove(&command.id).unwrap()
     }
+}
+
+/// A request that says hello and waits for an answer.
+fn hello(ports: &AgentSocketPorts) -> Value {
+    let hello = json!({ "type": "hello", "version": "1", "os_type": "linux", "os": "Linux",
+        "hostname": "raw", "boot_id": "b", "nonce": "n", "agent_time": ports.clock.now() });
+    json!({ "messages": [hello], "wait": 5 })
 }
 
 fn executed(message: &Polled<ServerMessage>) -> Option<Execute> {
@@ -190,6 +207,26 @@ async fn a_later_hello_takes_the_place_of_an_earlier_connection() {
     let refused = world.polls.exchange(&world.ports, world.agent.0, None, old).await;
     assert_eq!(refused.map(|_| ()), Err(PollRefusal::over()));
     assert_eq!(world.polls.mailboxes.len(), 1, "nothing is left of it");
+}
+
+#[actix_web::test]
+async fn a_good_bye_ends_the_connection_at_once_and_counts_as_one() {
+    let world = world().await;
+    world.heard(1).await;
+    let connection_id = world.ports.connections.connection(world.agent.0).unwrap().connection_id;
+    let close = json!({ "connection_id": connection_id.as_uuid(), "messages": [], "close": true });
+    world.exchange(close).await;
+    world.is_left_for(EndReason::ClosedByAgent).await;
+}
+
+#[actix_web::test]
+async fn an_agent_is_not_taken_for_connected_after_a_defect_of_the_server() {
+    let mut world = world().await;
+    Arc::get_mut(&mut world.ports).unwrap().sign = Arc::new(|_| panic!("as planned"));
+    let hello = hello(&world.ports);
+    let refused = world.polls.exchange(&world.ports, world.agent.0, None, hello).await;
+    assert_eq!(refused.map(|_| ()), Err(PollRefusal::over()));
+    world.is_left_for(EndReason::Lost).await;
 }
 
 #[actix_web::test]

@@ -26,6 +26,8 @@ pub(crate) enum End {
     Violation(&'static str),
     /// The database failed; the agent says it again on its next connection.
     Storage(StorageError),
+    /// The server's code failed on it; the log says how.
+    Defect,
     /// The server wants it to end.
     Told(CloseReason),
 }
@@ -47,6 +49,7 @@ impl End {
             Self::TooLarge => (CloseCode::Size, "a frame may have at most 256 KiB"),
             Self::Violation(rule) => (CloseCode::Policy, *rule),
             Self::Storage(_) => (CloseCode::Again, "the server's database failed; try again"),
+            Self::Defect => (CloseCode::Error, "the server failed; its log says how"),
             Self::Told(CloseReason::Replaced) => {
                 (CloseCode::Policy, "this agent has connected again")
             }
@@ -67,7 +70,7 @@ impl End {
     pub(super) const fn reason(&self) -> EndReason {
         match self {
             Self::Closed => EndReason::ClosedByAgent,
-            Self::Gone => EndReason::Lost,
+            Self::Gone | Self::Defect => EndReason::Lost,
             Self::TimedOut => EndReason::TimedOut,
             Self::Malformed(_) => EndReason::Malformed,
             Self::TooLarge => EndReason::TooLarge,
@@ -87,6 +90,7 @@ impl End {
         match self {
             Self::Malformed(detail) => Some(detail.chars().take(MAX_DETAIL).collect()),
             Self::Violation(rule) => Some((*rule).to_owned()),
+            Self::Defect => Some("the server failed; its log says how".to_owned()),
             Self::Closed
             | Self::Gone
             | Self::TimedOut
@@ -112,6 +116,9 @@ impl End {
                     agent.id = %agent_id, connection.end = ?self,
                     "an agent broke the protocol and was disconnected"
                 );
+            }
+            Self::Defect => {
+                tracing::error!(agent.id = %agent_id, "the server failed; an agent was disconnected");
             }
             Self::Storage(error) => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);

@@ -170,8 +170,8 @@ impl Live {
                 arrival = arrivals.next(), if self.recordings.len() < MAX_RECORDINGS => {
                     match arrival {
                         Some(Ok(arrival)) => Box::pin(self.hear(arrival)).await,
-                        Some(Err(end)) => Err(end),
-                        None => Err(End::Gone),
+                        Some(Err(end)) => return end,
+                        None => return End::Gone,
                     }
                 }
                 Some((then, recorded)) = self.recordings.next(), if !self.recordings.is_empty() => {

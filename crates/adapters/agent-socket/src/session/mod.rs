@@ -6,10 +6,11 @@ mod live;
 mod orders;
 mod transport;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use muster_agents::{
     ConnectionEnd, ConnectionRecord, CopyDecision, EndReason, Incarnation, MachineCopy,
     NewIdentity, Transport,
@@ -70,7 +71,10 @@ impl Session {
         match self.place(&incarnation).await {
             Ok(Place::Agent) => {
                 let mut link = None;
-                let end = self.serve(hello, incarnation, arrivals, &mut link).await;
+                let served = self.serve(hello, incarnation, arrivals, &mut link);
+                // Whatever goes wrong in here, the agent is not taken for connected afterwards.
+                let end =
+                    AssertUnwindSafe(served).catch_unwind().await.unwrap_or_else(|_| End::Defect);
                 self.ended(end, link.as_deref())
             }
             Ok(Place::Copy(customer)) => {

@@ -48,12 +48,8 @@ pub(crate) fn arrivals(socket: AggregatedMessageStream) -> Arrivals {
 }
 
 /// What comes in requests.
-pub(crate) fn letters(requests: mpsc::Receiver<Incoming>) -> Arrivals {
-    let next = async |mut requests: mpsc::Receiver<Incoming>| {
-        let arrival = requests.recv().await?;
-        Some((Ok(arrival), requests))
-    };
-    futures_util::stream::unfold(requests, next).boxed_local()
+pub(crate) fn letters(mut requests: mpsc::Receiver<Result<Incoming, End>>) -> Arrivals {
+    futures_util::stream::poll_fn(move |context| requests.poll_recv(context)).boxed_local()
 }
 
 fn read(message: AggregatedMessage) -> Result<Incoming, End> {
