@@ -3,6 +3,8 @@
 mod polled;
 mod socket;
 
+use std::time::Duration;
+
 use muster_protocol::{AgentMessage, Hello, Polled, ServerMessage, StreamFrame};
 use reqwest::Url;
 use rustls::ClientConfig;
@@ -10,6 +12,9 @@ use rustls::ClientConfig;
 use crate::identity::Identity;
 use polled::Requests;
 use socket::Socket;
+
+/// How long the server may take to hear that the agent goes.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The way that frames go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

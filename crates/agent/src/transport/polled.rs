@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::{Incoming, address};
+use super::{FAREWELL, Incoming, address};
 use crate::identity::Identity;
 
 /// How many frames wait in either direction before their sender waits.
@@ -23,8 +23,6 @@ const QUEUE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections are not used again after so long: servers close them after 5 seconds.
 const IDLE: Duration = Duration::from_secs(3);
-/// How long the server may take to hear that the agent goes.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A connection that is a row of requests.
 pub(crate) struct Requests {

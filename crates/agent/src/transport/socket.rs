@@ -14,7 +14,7 @@ use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
 };
 
-use super::{Incoming, address};
+use super::{FAREWELL, Incoming, address};
 use crate::identity::Identity;
 
 /// A WebSocket to the server.
@@ -74,6 +74,13 @@ impl Socket {
     }
 
     pub(super) async fn close(&mut self) {
-        let _ = self.0.close(None).await;
+        let farewell = async {
+            self.0.close(None).await?;
+            // What comes is heard out: a connection that is dropped with something unread in it is
+            // reset, and takes the good-bye with it.
+            while self.0.next().await.transpose()?.is_some() {}
+            Ok::<_, tokio_tungstenite::tungstenite::Error>(())
+        };
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 }
