@@ -188,8 +188,10 @@ async fn close(database: &Path) -> Result<(), BackupError> {
     let alone = Statement::from_string(DbBackend::Sqlite, "PRAGMA journal_mode = DELETE");
     let closed = async {
         let connection = open(database, "rw").await?;
-        connection.query_one_raw(alone).await?;
-        connection.close().await
+        let alone = connection.query_one_raw(alone).await;
+        // In any case: whoever tries again must not find that this one still has it open.
+        connection.close().await?;
+        alone.map(drop)
     };
     match closed.await {
         Err(error) if is_busy(&error) => Err(BackupError::InUse(database.to_owned())),
