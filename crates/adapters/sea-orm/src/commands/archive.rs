@@ -151,11 +151,12 @@ impl CommandArchive for SeaCommands {
         agent_id: AgentId,
         journal: &[CommandId],
     ) -> Result<BTreeMap<CommandId, Command>, StorageError> {
-        let journalled = Column::Id.is_in(journal.iter().map(|id| id.as_uuid()));
+        let dispatched = open().add(Column::DispatchedAt.is_not_null());
+        // Most journals are empty: asking for nothing would cost each connection a question.
+        let journalled = (!journal.is_empty())
+            .then(|| Condition::all().add(Column::Id.is_in(journal.iter().map(|id| id.as_uuid()))));
         let mut commands = BTreeMap::new();
-        for wanted in
-            [open().add(Column::DispatchedAt.is_not_null()), Condition::all().add(journalled)]
-        {
+        for wanted in [Some(dispatched), journalled].into_iter().flatten() {
             let rows = Entity::find()
                 .filter(Column::AgentId.eq(agent_id.as_uuid()))
                 .filter(wanted)
