@@ -25,6 +25,8 @@ pub(super) enum Lead {
     Filter,
     /// Along an index of all; no condition may lead away from it.
     Order,
+    /// The same, and only as far as a page goes: what other tables say is looked up agent by agent.
+    Page,
 }
 
 /// Makes conditions for one database.
@@ -44,7 +46,7 @@ impl Conditions {
     pub(super) fn along(self, scope: &TenantScope, filter: &AgentFilter) -> Condition {
         // Several customers have no order in common: theirs is read along the order of all.
         let several = matches!(scope, TenantScope::Customers(ids) if ids.len() > 1);
-        self.all_of(scope, filter, Lead::Order, several)
+        self.all_of(scope, filter, Lead::Page, several)
     }
 
     /// Agents that are there, in `scope`, and pass.
@@ -89,10 +91,10 @@ impl Conditions {
                     .from(member::Entity)
                     .and_where(member::Column::GroupId.eq(id.as_uuid()))
                     .take();
-                Condition::all().add(among(members, member::Column::AgentId, lead))
+                Condition::all().add(self.among(members, member::Column::AgentId, lead))
             }
             Membership::Filter { customer_id, criteria } => {
-                let wrapped = lead == Lead::Order || is_rare(criteria);
+                let wrapped = lead != Lead::Filter || is_rare(criteria);
                 let own = |id: muster_kernel::CustomerId| {
                     self.column(Column::CustomerId, wrapped).eq(id.as_uuid())
                 };
@@ -108,17 +110,17 @@ impl Conditions {
         let mut lead = lead;
         let mut next = |given: bool| {
             let this = lead;
-            if given {
+            if given && lead == Lead::Filter {
                 lead = Lead::Order;
             }
             this
         };
         let mut all = Condition::all();
         for tag in tags {
-            all = all.add(has_tag([tag], next(true)));
+            all = all.add(self.has_tag([tag], next(true)));
         }
         if !tags_any.is_empty() {
-            all = all.add(has_tag(tags_any, next(true)));
+            all = all.add(self.has_tag(tags_any, next(true)));
         }
         all = all.add_option(q.as_ref().map(|q| self.says(q, next(true))));
         all = all.add_option(hostname.as_ref().map(|it| self.named(it, next(true))));
@@ -159,7 +161,7 @@ impl Conditions {
             let pattern = LikeExpr::new(contains(&q)).escape('\\');
             texts.and_where(Expr::col((text::Entity, text::Column::Text)).like(pattern));
         }
-        among(texts, text::Column::AgentId, lead)
+        self.among(texts, text::Column::AgentId, lead)
     }
 
     fn named(self, pattern: &HostnamePattern, lead: Lead) -> SimpleExpr {
@@ -187,8 +189,36 @@ impl Conditions {
         name.clone().gte(prefix).and(name.lt(end))
     }
 
+    /// Agents with one of these tags.
+    pub(super) fn has_tag<'a>(
+        self,
+        tags: impl IntoIterator<Item = &'a String>,
+        lead: Lead,
+    ) -> SimpleExpr {
+        let tagged = Query::select()
+            .column(tag::Column::AgentId)
+            .from(tag::Entity)
+            .and_where(tag::Column::Tag.is_in(tags))
+            .take();
+        self.among(tagged, tag::Column::AgentId, lead)
+    }
+
+    /// Agents whose id `others` selects in its column `id`.
+    fn among(self, mut others: SelectStatement, id: impl ColumnTrait, lead: Lead) -> SimpleExpr {
+        if lead == Lead::Filter {
+            return Column::Id.in_subquery(others);
+        }
+        let same = Expr::col(id.as_column_ref()).equals((Entity, Column::Id));
+        others.and_where(same);
+        // PostgreSQL would join all of it before it looks for a page.
+        if lead == Lead::Page && self.backend == DatabaseBackend::Postgres {
+            others.offset(0);
+        }
+        Expr::exists(others)
+    }
+
     fn of(self, column: Column, lead: Lead) -> SimpleExpr {
-        self.column(column, lead == Lead::Order)
+        self.column(column, lead != Lead::Filter)
     }
 
     /// A column; `wrapped`, so that SQLite takes no index by it.
@@ -207,25 +237,4 @@ fn is_rare(criteria: &Criteria) -> bool {
     !criteria.tags.is_empty()
         || !criteria.tags_any.is_empty()
         || criteria.q.as_ref().is_some_and(long)
-}
-
-/// Agents with one of these tags.
-pub(super) fn has_tag<'a>(tags: impl IntoIterator<Item = &'a String>, lead: Lead) -> SimpleExpr {
-    let tagged = Query::select()
-        .column(tag::Column::AgentId)
-        .from(tag::Entity)
-        .and_where(tag::Column::Tag.is_in(tags))
-        .take();
-    among(tagged, tag::Column::AgentId, lead)
-}
-
-/// Agents whose id `others` selects in its column `id`.
-fn among(mut others: SelectStatement, id: impl ColumnTrait, lead: Lead) -> SimpleExpr {
-    match lead {
-        Lead::Filter => Column::Id.in_subquery(others),
-        Lead::Order => {
-            let same = Expr::col(id.as_column_ref()).equals((Entity, Column::Id));
-            Expr::exists(others.and_where(same).take())
-        }
-    }
 }

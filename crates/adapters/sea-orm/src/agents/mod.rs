@@ -34,7 +34,7 @@ use crate::gathered::Gathered;
 use crate::{Database, DatabaseError, alerts, customers};
 use arrivals::{Arrival, Description, describe, note};
 use entity::{Column, Entity};
-use filter::{Conditions, Lead, has_tag, online_since};
+use filter::{Conditions, Lead, online_since};
 use lists::RecentCounts;
 
 /// How many ids one statement names at most.
@@ -102,7 +102,7 @@ impl Conditions {
             groups.iter().fold(none, |any, group| any.add(self.member(group, lead)))
         };
         tags.iter()
-            .fold(in_scope(scope), |condition, tag| condition.add(has_tag([tag], lead)))
+            .fold(in_scope(scope), |condition, tag| condition.add(self.has_tag([tag], lead)))
             .add_option(customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
             .add_option(os_type.map(|os_type| Column::OsType.eq(os_type.as_str())))
             .add_option(time_zones.as_ref().map(showing))
