@@ -36,6 +36,7 @@ mod m20261121_000039_leaderships;
 mod m20261121_000042_alert_rules;
 mod m20261121_000043_alerts;
 mod m20261121_000044_alert_deliveries;
+mod m20261121_000045_dialects;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -78,6 +79,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000042_alert_rules::Migration),
             Box::new(m20261121_000043_alerts::Migration),
             Box::new(m20261121_000044_alert_deliveries::Migration),
+            Box::new(m20261121_000045_dialects::Migration),
         ]
     }
 }

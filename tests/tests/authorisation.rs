@@ -163,7 +163,8 @@ impl World {
         } else if path.starts_with("/groups/") {
             path =
                 path.replace("{id}", &id(&self.admin.post("/groups", &self.group(unique)).await));
-        } else if is_about("/agents") || is_about("/devices") || is_about("/commands/agent") {
+        } else if ["/agents", "/devices", "/commands/agent", "/websocket"].into_iter().any(is_about)
+        {
             let agent =
                 if method == "DELETE" { self.new_agent(unique).await } else { self.agent.clone() };
             path = path.replace("{id}", &agent);
@@ -348,7 +349,10 @@ impl World {
             ("POST" | "PUT", "/alerts/rules" | "/alerts/rules/{id}") => self.rule(),
             ("POST" | "PUT", "/alerts/channels" | "/alerts/channels/{id}") => self.channel(),
             ("POST", "/alerts/maintenance-windows") => self.window(),
-            (_, "/agent/actions/{command_id}/result") => json!({ "status": "completed" }),
+            (
+                _,
+                "/agent/actions/{command_id}/result" | "/agents/{id}/tasks/{command_id}/result",
+            ) => json!({ "status": "completed" }),
             (_, "/commands/execute/batch") => json!({ "commands": [command()] }),
             ("POST", path @ ("/scripts" | "/commands/saved")) => self.wish(path, unique),
             ("PUT", "/groups/{id}" | "/scripts/{id}" | "/commands/saved/{id}") => {

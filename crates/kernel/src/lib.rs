@@ -7,6 +7,7 @@
 //! - [`audit`]: what a change says of itself to the audit log
 //! - [`limits`]: how much a principal may ask for
 //! - [`DangerPolicy`]: what it takes to run something dangerous
+//! - [`Dialect`]: what agents of older products speak, and which customers let them in
 //! - [`events`]: what happens, told to whoever listens now
 //! - [`leadership`]: work that one of several nodes does for all
 //! - [`page`]: keyset pages with an opaque cursor
@@ -24,6 +25,7 @@
 pub mod access;
 pub mod audit;
 mod danger;
+mod dialect;
 pub mod entropy;
 pub mod events;
 pub mod ids;
@@ -47,6 +49,7 @@ pub use access::{
 };
 pub use audit::{Audited, Deed, Place};
 pub use danger::DangerPolicy;
+pub use dialect::{Dialect, DialectPolicy, Lack};
 pub use entropy::Entropy;
 pub use ids::{
     AgentId, AlertChannelId, AlertId, AlertRuleId, ApiKeyId, ApprovalId, CommandId, ConnectionId,

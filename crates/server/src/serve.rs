@@ -181,6 +181,7 @@ fn http(
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(muster_http::measure))
             .configure(move |app| {
+                socket.configure_root(app);
                 muster_http::configure(app, &state, &|scope| socket.configure(scope));
             })
     })

@@ -12,9 +12,11 @@ use std::sync::Arc;
 use actix_web::web;
 use anyhow::Context;
 use ipnet::IpNet;
-use muster_agent_socket::{AgentSocket, AgentSocketPorts, Connections, PeerAddress, Sign};
-use muster_agents::Enrolment;
+use muster_agent_socket::{
+    AgentSocket, AgentSocketPorts, Connections, OlderSocket, OlderSocketPorts, PeerAddress, Sign,
+};
 use muster_agents::metrics::{Recorder, Upkeep};
+use muster_agents::{Enrolment, Legacy};
 use muster_alerts::{Dispatcher, Sample, Watcher};
 use muster_audit::{Audit, ChainKey};
 use muster_commands::schedules::{HistoryRetention, Scheduler};
@@ -47,6 +49,7 @@ use self::work::Work;
 use crate::absentees::KnownAbsentees;
 use crate::config::Config;
 use crate::observability::{self, Figures, Needs};
+use crate::older;
 use crate::orphans::Orphans;
 use crate::policy::SettingsPolicy;
 use crate::polls::Polls;
@@ -117,7 +120,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let measuring = Measuring::new(&base, &work, &settings, vec![Arc::new(loads)]);
     let log = Arc::new(SeaAudit::new(database.clone()));
     let orphans = work.orphans(clock.clone());
-    let socket = agent_socket(&base, &work, config);
+    let legacy = legacy(&base, &work);
+    let socket = agent_socket(&base, &work, legacy.clone(), config);
     let limiter = sharing.limiter.clone();
     let nodes = sharing.nodes(&base);
     orphans.take_over(nodes.is_none()).await?;
@@ -130,6 +134,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         customers: Customers::new(customers.clone(), clock.clone(), entropy.clone()),
         api_keys,
         enrollment_tokens: enrollment_tokens(&base, customers, keys.clone()),
+        legacy,
         enrolment: Enrolment::new(agents.clone(), keys, clock.clone(), entropy.clone()),
         agents: registry.agents,
         many_agents: registry.many_agents,
@@ -249,8 +254,26 @@ pub(crate) fn chain_key(master: &MasterKey) -> ChainKey {
     ChainKey::new(master.derive("audit", &[]))
 }
 
-fn agent_socket(base: &Base, work: &Work, config: &Config) -> AgentSocket {
-    AgentSocket::new(AgentSocketPorts {
+fn legacy(base: &Base, work: &Work) -> Legacy {
+    let (agents, customers) = (work.agents.clone(), work.customers.clone());
+    Legacy::new(agents.clone(), customers, agents, base.clock.clone(), base.entropy.clone())
+}
+
+fn older_socket(base: &Base, work: &Work, legacy: Legacy, config: &Config) -> OlderSocket {
+    OlderSocket::new(OlderSocketPorts {
+        legacy,
+        leases: work.leases.clone(),
+        agents: work.agents.clone(),
+        connections: work.connections.clone(),
+        clock: base.clock.clone(),
+        entropy: base.entropy.clone(),
+        shown: older::shown(),
+        output_limit: config.output_limit,
+    })
+}
+
+fn agent_socket(base: &Base, work: &Work, legacy: Legacy, config: &Config) -> AgentSocket {
+    let ports = AgentSocketPorts {
         tokens: work.agents.clone(),
         agents: work.agents.clone(),
         verdicts: work.agents.clone(),
@@ -263,7 +286,8 @@ fn agent_socket(base: &Base, work: &Work, config: &Config) -> AgentSocket {
         sign: signer(&base.master),
         peer_address: peer_address(config.web.trusted_proxies.clone()),
         output_limit: config.output_limit,
-    })
+    };
+    AgentSocket::new(ports, older_socket(base, work, legacy, config))
 }
 
 fn api_keys(base: &Base, customers: Arc<SeaCustomers>, keys: Arc<Keys>) -> ApiKeys {

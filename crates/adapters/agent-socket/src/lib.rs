@@ -2,6 +2,7 @@
 //!
 //! - [`Connections`] knows who is connected: the ports `Presence` and `Courier`
 //! - [`AgentSocket`] takes connections: the route, the handshake, one task a connection
+//! - [`older`]: agents of older products
 //! - `polled`: connections that are a row of requests
 //! - [`Traces`] follows commands for whoever wants to see where time goes
 //! - `session`: one connection of the protocol `muster.v1`, from its hello to its end
@@ -13,6 +14,7 @@ mod apart;
 mod connections;
 mod history;
 mod link;
+pub mod older;
 mod polled;
 mod scrub;
 mod session;
@@ -22,6 +24,7 @@ mod translate;
 mod upgrade;
 
 pub use connections::{Connections, ConnectionsPorts};
+pub use older::{OlderSocket, OlderSocketPorts, Showing, Shown};
 pub use polled::PollRefusal;
 pub use traces::Traces;
 pub use upgrade::{AgentSocket, AgentSocketPorts, PeerAddress, Sign};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use metrics::{Gauge, gauge};
 use muster_agents::{Connection, CopyDecision, Incarnation, Metrics, NewIdentity, Transport};
 use muster_commands::Command;
-use muster_kernel::{CommandId, ConnectionId, CustomerId, Timestamp, TokenHash};
+use muster_kernel::{CommandId, ConnectionId, CustomerId, Dialect, Timestamp, TokenHash};
 use muster_protocol::{DEAD_AFTER_SECONDS, MAX_UNFINISHED_COMMANDS};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -86,6 +86,8 @@ pub(crate) struct Peer {
     pub(crate) incarnation: Option<Incarnation>,
     /// The token that it showed, where that is known.
     pub(crate) token: Option<TokenHash>,
+    /// What it speaks, where it is an older product's agent.
+    pub(crate) dialect: Option<Dialect>,
 }
 
 /// One live connection, as others see it.

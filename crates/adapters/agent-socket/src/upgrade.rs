@@ -18,6 +18,7 @@ use muster_kernel::{
 };
 use muster_protocol::{MAX_FRAME_BYTES, Order, SUBPROTOCOL, Signed};
 
+use crate::older::OlderSocket;
 use crate::polled::Polls;
 use crate::session::{Outgoing, Session, arrivals};
 use crate::{Connections, PollRefusal};
@@ -54,15 +55,17 @@ pub struct AgentSocketPorts {
 pub struct AgentSocket {
     ports: Arc<AgentSocketPorts>,
     polls: Polls,
+    older: OlderSocket,
 }
 
 impl AgentSocket {
-    /// Made of its ports.
-    pub fn new(ports: AgentSocketPorts) -> Self {
-        Self { ports: Arc::new(ports), polls: Polls::default() }
+    /// Made of its ports; who offers no protocol that it knows is taken for an older product's agent.
+    pub fn new(ports: AgentSocketPorts, older: OlderSocket) -> Self {
+        Self { ports: Arc::new(ports), polls: Polls::default(), older }
     }
 
-    /// Mounts the route `/ws/agent`, beneath whatever scope `config` is of.
+    /// Mounts the route `/ws/agent` and those of older products' agents, beneath whatever scope
+    /// `config` is of.
     pub fn configure(&self, config: &mut web::ServiceConfig) {
         let socket = self.clone();
         let connect = move |request: HttpRequest, body: web::Payload| {
@@ -70,6 +73,12 @@ impl AgentSocket {
             async move { socket.connect(request, body).await }
         };
         config.route("/ws/agent", web::get().to(connect));
+        self.older.configure(config);
+    }
+
+    /// Mounts the routes of older products' agents that lie beneath no scope.
+    pub fn configure_root(&self, config: &mut web::ServiceConfig) {
+        self.older.configure_root(config);
     }
 
     /// Takes a request of an agent that polls, whose token was proved, and answers it: a
@@ -92,6 +101,11 @@ impl AgentSocket {
         if request.headers().contains_key(ORIGIN) {
             let detail = "agents connect without an Origin; browsers have no business here";
             return problem(StatusCode::FORBIDDEN, ProblemCode::Forbidden, detail);
+        }
+        // Who shows an agent's token is Muster's own, and learns what it has to offer.
+        if !request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL) && own_token(&request).is_none()
+        {
+            return self.older.connect_dexagents(request, body).await;
         }
         let (agent_id, token) = match self.authenticate(&request).await {
             Ok(known) => known,
@@ -164,13 +178,7 @@ impl AgentSocket {
             let detail = "the agent's own token is expected; a deleted agent has to enrol again";
             problem(StatusCode::UNAUTHORIZED, ProblemCode::Unauthenticated, detail)
         };
-        let token = request
-            .headers()
-            .get(AUTHORIZATION)
-            .and_then(|header| header.to_str().ok()?.strip_prefix("Bearer "))
-            .filter(|token| TokenKind::of(token) == Some(TokenKind::Agent))
-            .map(Secret::from_text)
-            .ok_or_else(unknown)?;
+        let token = own_token(request).map(Secret::from_text).ok_or_else(unknown)?;
         let token = token.hash();
         match self.ports.tokens.find(token).await {
             Ok(Some((agent_id, _))) => Ok((agent_id, token)),
@@ -185,6 +193,13 @@ impl AgentSocket {
     }
 }
 
+/// The token of one of Muster's own agents, if the request shows one.
+fn own_token(request: &HttpRequest) -> Option<&str> {
+    let header = request.headers().get(AUTHORIZATION)?;
+    let token = header.to_str().ok()?.strip_prefix("Bearer ")?;
+    (TokenKind::of(token) == Some(TokenKind::Agent)).then_some(token)
+}
+
 fn offers_our_protocol(request: &HttpRequest) -> bool {
     request
         .headers()
@@ -194,7 +209,7 @@ fn offers_our_protocol(request: &HttpRequest) -> bool {
         .any(|protocol| protocol.trim() == SUBPROTOCOL)
 }
 
-fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> HttpResponse {
+pub(crate) fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> HttpResponse {
     HttpResponse::build(status).content_type("application/problem+json").body(
         serde_json::json!({
             "type": "about:blank",

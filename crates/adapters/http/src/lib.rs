@@ -20,7 +20,7 @@ mod state;
 use actix_web::web;
 
 pub use cors::cors;
-pub use extract::{client_address, network};
+pub use extract::{Presented, client_address, network};
 pub use finish::finish;
 pub use measure::measure;
 pub use problem::Problem;

@@ -68,6 +68,16 @@ impl Problem {
         Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None }
     }
 
+    /// What went wrong, for machines.
+    pub const fn code(&self) -> ProblemCode {
+        self.code
+    }
+
+    /// What to do about it.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Whether the same again may soon go well.
     pub(crate) fn is_passing(&self) -> bool {
         self.code == ProblemCode::Unavailable

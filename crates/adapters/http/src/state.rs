@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use muster_agents::groups::Groups;
 use muster_agents::metrics::History;
-use muster_agents::{AgentTokens, Agents, Enrolment, ManyAgents};
+use muster_agents::{AgentTokens, Agents, Enrolment, Legacy, ManyAgents};
 use muster_alerts::{Alerts, Channels, Rules, Windows};
 use muster_audit::Audit;
 use muster_commands::approvals::Approvals;
@@ -33,6 +33,7 @@ pub struct AppState {
     pub api_keys: Arc<ApiKeys>,
     pub enrollment_tokens: EnrollmentTokens,
     pub enrolment: Enrolment,
+    pub legacy: Legacy,
     pub agents: Agents,
     pub metrics: History,
     pub many_agents: ManyAgents,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use muster_agents::{Connection, RefreshError};
 use muster_kernel::events::{Channel, Event};
-use muster_kernel::{AgentId, CommandId, ConnectionId, NodeId, RunId};
+use muster_kernel::{AgentId, CommandId, ConnectionId, Dialect, NodeId, RunId};
 use serde::{Deserialize, Serialize};
 
 /// What a node has to say, told to all nodes at once, itself among them.
@@ -55,6 +55,7 @@ pub(crate) enum Answer {
     Fresh,
     Offline,
     TimedOut,
+    Unable(Dialect),
 }
 
 impl From<Result<(), RefreshError>> for Answer {
@@ -63,6 +64,7 @@ impl From<Result<(), RefreshError>> for Answer {
             Ok(()) => Self::Fresh,
             Err(RefreshError::Offline) => Self::Offline,
             Err(RefreshError::TimedOut) => Self::TimedOut,
+            Err(RefreshError::Unable(dialect)) => Self::Unable(dialect),
         }
     }
 }
@@ -73,6 +75,7 @@ impl From<Answer> for Result<(), RefreshError> {
             Answer::Fresh => Ok(()),
             Answer::Offline => Err(RefreshError::Offline),
             Answer::TimedOut => Err(RefreshError::TimedOut),
+            Answer::Unable(dialect) => Err(RefreshError::Unable(dialect)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::TimeDelta;
-use muster_kernel::{AgentId, Audited, CustomerId, GroupId, Place, Tags, Timestamp};
+use muster_kernel::{AgentId, Audited, CustomerId, Dialect, GroupId, Place, Tags, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{AgentChange, MachineCopy};
@@ -111,6 +111,7 @@ impl Audited for Agent {
             "customer_id": self.customer_id,
             "os_type": self.os_type.as_str(),
             "machine_id": self.machine_id,
+            "dialect": self.dialect,
             "tags": self.tags,
             "notes": self.notes,
             "group_ids": self.groups,
@@ -145,6 +146,8 @@ pub struct Agent {
     pub groups: BTreeSet<GroupId>,
     /// What tells this machine from others with the same host name.
     pub machine_id: Option<String>,
+    /// What it speaks, where it is an older product's agent.
+    pub dialect: Option<Dialect>,
     /// What it last told about itself.
     pub system_info: Option<SystemInfo>,
     /// When a frame of it last came, to the precision of the batches in which this is written.
@@ -179,6 +182,7 @@ impl Agent {
             groups: BTreeSet::new(),
             notes: None,
             machine_id: None,
+            dialect: self.dialect,
             system_info: None,
             last_seen: None,
             created_at: now,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use muster_kernel::{
-    Actor, AgentId, Author, Clock, Entropy, Permit, Principal, Secret, StorageError, TokenHash,
-    TokenKind, act,
+    Actor, AgentId, Author, Clock, CustomerId, Entropy, Permit, Principal, Secret, StorageError,
+    TokenHash, TokenKind, act,
 };
 
 use crate::Registration;
@@ -34,22 +34,32 @@ pub enum Credential {
     Token(Secret, Author),
     /// A customer's key that allows it.
     Key(Permit<act::EnrolAgents>),
+    /// Nothing: it comes from a network from which its customer lets agents of older products in.
+    Network {
+        /// Whose network it is.
+        customer_id: CustomerId,
+        /// From where it comes.
+        author: Author,
+    },
 }
 
 impl Credential {
-    fn admission(&self) -> Result<Admission, EnrolError> {
+    pub(crate) fn admission(&self) -> Result<Admission, EnrolError> {
         match self {
             Self::Token(token, _) => Ok(Admission::Token(token.hash())),
             Self::Key(permit) => match permit.principal() {
                 Principal::ApiKey { customer_id, .. } => Ok(Admission::Customer(*customer_id)),
                 Principal::User { .. } | Principal::Agent { .. } => Err(EnrolError::TokenInvalid),
             },
+            Self::Network { customer_id, .. } => Ok(Admission::Customer(*customer_id)),
         }
     }
 
-    fn author(&self) -> Author {
+    pub(crate) fn author(&self) -> Author {
         match self {
-            Self::Token(_, author) => author.as_actor(Actor::Anonymous),
+            Self::Token(_, author) | Self::Network { author, .. } => {
+                author.as_actor(Actor::Anonymous)
+            }
             Self::Key(permit) => permit.author().clone(),
         }
     }
@@ -62,6 +72,7 @@ impl Credential {
                 let id = permit.actor().id().map(|id| id.to_string()).unwrap_or_default();
                 Secret::from_text(id).hash()
             }
+            Self::Network { customer_id, .. } => Secret::from_text(customer_id.to_string()).hash(),
         }
     }
 }

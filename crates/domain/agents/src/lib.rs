@@ -3,7 +3,8 @@
 //! A machine enrols once with an enrollment token and is from then on an [`Agent`] with a token
 //! of its own. What it tells about itself is kept in the registry ([`AgentRepository`]); whether
 //! it is connected right now is known to [`Presence`], which lives in memory; how its connections
-//! came and went is in the [`ConnectionLog`]. [`Enrolment`] lets machines in, [`Agents`] is what
+//! came and went is in the [`ConnectionLog`]. [`Enrolment`] lets machines in, [`Legacy`] those of
+//! older products, [`Agents`] is what
 //! people do with them. How machines fare over time is in [`metrics`]. [`groups`] puts them
 //! together; a [`Target`] says which of them somebody means, and [`Targets`] finds those.
 //!
@@ -18,6 +19,7 @@ mod copies;
 mod criteria;
 mod enrolment;
 pub mod groups;
+mod legacy;
 pub mod metrics;
 mod order;
 mod ports;
@@ -35,6 +37,7 @@ pub use connection::{
 pub use copies::{CopyDecision, CopyVerdict, Incarnation, MachineCopy, NewIdentity};
 pub use criteria::{Criteria, HostnamePattern, InvalidCriteria};
 pub use enrolment::{Credential, EnrolError, Enrolled, Enrolment, MachineKey};
+pub use legacy::{DialectPolicies, Legacy, LegacyError, Speaker, Speakers, dialect_name};
 pub use metrics::{Heartbeat, HeartbeatListener, Heartbeats};
 pub use order::{AgentOrder, AgentSort};
 pub use ports::{

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use muster_kernel::{
-    AgentId, Author, ConnectionId, CustomerId, GroupId, NodeId, Page, PageRequest, StorageError,
-    Tags, TenantScope, Timestamp, TokenHash,
+    AgentId, Author, ConnectionId, CustomerId, Dialect, GroupId, NodeId, Page, PageRequest,
+    StorageError, Tags, TenantScope, Timestamp, TokenHash,
 };
 
 use crate::enrolment::EnrolError;
@@ -301,6 +301,9 @@ pub trait Enrol: Send + Sync + std::fmt::Debug {
     /// A candidate whose token an agent has already is that agent asking again: nothing is
     /// redeemed, and the answer is the same. The tags and groups of the enrollment token are the
     /// agent's, too, except groups that are gone.
+    ///
+    /// An older product's agent is the same only as one of the same product. Muster's own agent takes
+    /// the place of an older product's on the host of that name, if the machine is not known itself.
     async fn enrol(
         &self,
         admission: Admission,
@@ -317,6 +320,9 @@ pub enum RefreshError {
     /// Connected, and silent for too long.
     #[error("the agent did not answer in time")]
     TimedOut,
+    /// Nobody can ask it.
+    #[error("agents of {} can't be asked; they say what they say by themselves", .0.product())]
+    Unable(Dialect),
 }
 
 /// Which agents are connected, known without a look into any database.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_kernel::{AgentId, CustomerId, InvalidTags, Tags, Timestamp};
+use muster_kernel::{AgentId, CustomerId, Dialect, InvalidTags, Tags, Timestamp};
 
 use crate::{Agent, OsType};
 
@@ -73,7 +73,7 @@ impl std::fmt::Display for Field {
 }
 
 /// What a machine says of itself, as it came in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of Registration, unchecked")]
 pub struct RegistrationRequest {
     pub hostname: String,
@@ -84,6 +84,7 @@ pub struct RegistrationRequest {
     pub capabilities: Vec<String>,
     pub tags: Vec<String>,
     pub machine_id: Option<String>,
+    pub dialect: Option<Dialect>,
 }
 
 /// What a machine says of itself, checked.
@@ -105,6 +106,8 @@ pub struct Registration {
     pub tags: Tags,
     /// What tells this machine from others with the same host name.
     pub machine_id: Option<String>,
+    /// What it speaks, where it is an older product's agent.
+    pub dialect: Option<Dialect>,
 }
 
 impl TryFrom<RegistrationRequest> for Registration {
@@ -125,6 +128,7 @@ impl TryFrom<RegistrationRequest> for Registration {
             capabilities: entries(Field::Capabilities, request.capabilities)?,
             tags: Tags::parse(request.tags)?,
             machine_id: text(Field::MachineId, request.machine_id)?,
+            dialect: request.dialect,
         })
     }
 }
@@ -145,6 +149,7 @@ impl Registration {
             notes: None,
             groups: BTreeSet::new(),
             machine_id: self.machine_id,
+            dialect: self.dialect,
             system_info: None,
             last_seen: None,
             created_at: now,

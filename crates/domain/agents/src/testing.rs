@@ -19,12 +19,14 @@ use uuid::Uuid;
 mod connections;
 mod contract;
 mod groups;
+mod legacy;
 mod lists;
 pub mod metrics;
 
 pub use connections::{connection, copy};
 pub use contract::{Subject, candidate, contract};
 pub use groups::group_contract;
+pub use legacy::FakePolicies;
 
 use crate::groups::{Group, GroupKind};
 use crate::{
@@ -43,12 +45,24 @@ pub struct FakeAgents {
     verdicts: Mutex<Vec<CopyVerdict>>,
     enrollment: Mutex<HashMap<TokenHash, CustomerId>>,
     groups: Mutex<BTreeMap<GroupId, Group>>,
+    /// Which enrollment token let an agent in.
+    admitted: Mutex<HashMap<AgentId, TokenHash>>,
 }
 
 impl FakeAgents {
     /// Lets whoever shows `token` enrol with `customer`.
     pub fn allow(&self, token: TokenHash, customer: CustomerId) {
         self.enrollment.lock().insert(token, customer);
+    }
+
+    /// How many agents there are.
+    pub fn len(&self) -> usize {
+        self.rows.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -331,16 +345,18 @@ impl Enrol for FakeAgents {
         if let Some((agent, _)) = rows.values().find(|row| row.1 == Some(candidate.agent_token)) {
             return Ok(agent.id);
         }
-        let known = rows
-            .values()
-            .map(|row| &row.0)
-            .find(|agent| agent.customer_id == customer && same(agent, &candidate.registration))
-            .cloned();
+        let own = || rows.values().map(|row| &row.0).filter(|agent| agent.customer_id == customer);
+        let registration = &candidate.registration;
+        let known = own().find(|agent| same(agent, registration));
+        let known = known.or_else(|| own().find(|agent| replaced(agent, registration))).cloned();
         let mut agent = candidate.registration.into_agent(candidate.id, customer, candidate.now);
         if let Some(known) = known {
             agent = agent.succeeding(known);
         }
         let id = agent.id;
+        if let Admission::Token(token) = admission {
+            self.admitted.lock().insert(id, token);
+        }
         rows.insert(id, (agent, Some(candidate.agent_token)));
         Ok(id)
     }
@@ -352,10 +368,17 @@ fn takes(group: &Group, customer: CustomerId) -> bool {
 }
 
 fn same(agent: &Agent, registration: &Registration) -> bool {
-    match &registration.machine_id {
+    let named = match &registration.machine_id {
         Some(machine_id) => agent.machine_id.as_ref() == Some(machine_id),
         None => agent.machine_id.is_none() && agent.hostname == registration.hostname,
-    }
+    };
+    named && agent.dialect == registration.dialect
+}
+
+/// Whether Muster's own agent is installed where an older product's was.
+fn replaced(agent: &Agent, registration: &Registration) -> bool {
+    let older = agent.dialect.is_some() && registration.dialect.is_none();
+    older && agent.hostname == registration.hostname
 }
 
 /// Who is connected, as a test says.

@@ -1,5 +1,6 @@
-//! Commands for agents that ask for them in plain requests. They keep no journal that could be
-//! compared, so what is handed out is leased: it comes again when nothing is heard of it.
+//! Commands for agents that keep no journal that could be compared. To those that ask in plain
+//! requests and say what they have got, a command is leased: it comes again when nothing is heard of
+//! it. Those of older products only tell results: they are [entrusted](Leases::entrust) with it, once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,13 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use futures_util::future::try_join_all;
-use muster_kernel::{AgentId, Clock, CommandId, Denied, Permit, StorageError, Timestamp, act};
+use muster_kernel::{
+    AgentId, Clock, CommandId, Denied, Dialect, Permit, StorageError, TenantScope, Timestamp, act,
+};
 use parking_lot::Mutex;
 
-use crate::ports::{CommandArchive, Entry};
+use crate::ports::{CommandArchive, Effect, Entry};
 use crate::{
     AgentChannel, Command, Event, Failure, Outcome, OutputBytes, OutputStream, Payload,
-    PayloadError, Payloads, Report, State,
+    PayloadError, Payloads, PlainCommand, Report, State, UNSUPPORTED,
 };
 
 /// How long a command that was handed out is not handed out again: two heartbeats.
@@ -47,6 +50,17 @@ pub struct Leased {
     pub payload: Payload,
     /// Until when it does not come again.
     pub until: Timestamp,
+}
+
+/// What an agent of an older product is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handout {
+    /// As it takes them, the oldest first.
+    pub commands: Vec<PlainCommand>,
+    /// Whether there is more when it has done some of what it has.
+    pub more: bool,
+    /// When something that it has is given up unless it says how that ended.
+    pub look_again_at: Option<Timestamp>,
 }
 
 /// What an agent says of a command in a plain request.
@@ -146,7 +160,19 @@ impl Leases {
         id: CommandId,
         said: Said,
     ) -> Result<Arc<Command>, LeaseError> {
-        let agent_id = permit.agent()?;
+        self.hear(permit.agent()?, id, said).await
+    }
+
+    /// Takes what the agent says of a command, which was proved to be the agent.
+    ///
+    /// # Errors
+    /// [`LeaseError::NotFound`] when the agent has no such command.
+    pub async fn hear(
+        &self,
+        agent_id: AgentId,
+        id: CommandId,
+        said: Said,
+    ) -> Result<Arc<Command>, LeaseError> {
         let mut known = self.archive.in_flight(agent_id, &[id]).await?;
         let command = known.remove(&id).ok_or(LeaseError::NotFound)?;
         // What has ended stays as it ended, its output as well.
@@ -158,6 +184,90 @@ impl Leases {
         let recorded = try_join_all(recorded.collect::<Vec<_>>()).await?;
         let last = recorded.into_iter().flatten().next_back();
         last.map(|recorded| recorded.command).ok_or(LeaseError::NotFound)
+    }
+
+    /// What an agent of an older product is to run, as it takes it, the oldest first. It may only be
+    /// given what it was [entrusted](Self::entrust) with then.
+    ///
+    /// # Errors
+    /// [`LeaseError::Storage`]; nothing is lost by it.
+    pub async fn waiting(
+        &self,
+        agent_id: AgentId,
+        dialect: Dialect,
+    ) -> Result<Handout, LeaseError> {
+        let now = self.clock.now();
+        let held = self.archive.in_flight(agent_id, &[]).await?;
+        let room = AT_ONCE.saturating_sub(held.len());
+        let (mut commands, mut more, mut look_again_at) = (Vec::new(), room == 0, None);
+        for command in held.into_values() {
+            match once(&command, now) {
+                Standing::Wait => {
+                    look_again_at =
+                        [look_again_at, given_up_at(&command)].into_iter().flatten().min();
+                }
+                Standing::Again => commands.push(Arc::new(command)),
+                Standing::Over(event) => {
+                    self.channel.record(agent_id, command.id, Entry::Event(event)).await?;
+                }
+            }
+        }
+        if room > 0 {
+            let (next, others) = self.channel.next(agent_id, room).await?;
+            commands.extend(next);
+            more = others;
+        }
+        commands.sort_by_key(|command| command.id);
+        let mut sayable = Vec::with_capacity(commands.len());
+        for Leased { command, payload, .. } in self.equip(agent_id, commands, now).await? {
+            match PlainCommand::of(dialect, &command, &payload) {
+                Ok(plain) => sayable.push(plain),
+                Err(reason) => {
+                    let outcome = Said::failure(UNSUPPORTED, Some(reason.to_string()));
+                    self.end(agent_id, command.id, outcome, now).await?;
+                }
+            }
+        }
+        Ok(Handout { commands: sayable, more, look_again_at })
+    }
+
+    /// Records that the agent runs the command from now on; it is to be given it if this says until
+    /// when its result is waited for: only if nobody was before, and it has not ended. Whatever
+    /// becomes of the message, it is not given it again.
+    ///
+    /// # Errors
+    /// When the storage fails; the agent must not be given it then.
+    pub async fn entrust(
+        &self,
+        agent_id: AgentId,
+        id: CommandId,
+    ) -> Result<Option<Timestamp>, StorageError> {
+        let start = Entry::Event(Event::Started { at: self.clock.now(), pid: None });
+        let recorded = self.channel.record(agent_id, id, start).await?;
+        let begun = recorded.filter(|recorded| recorded.effect == Effect::Changed);
+        Ok(begun.and_then(|recorded| given_up_at(&recorded.command)))
+    }
+
+    /// The agent that has this command.
+    ///
+    /// # Errors
+    /// [`LeaseError::NotFound`] when there is no such command.
+    pub async fn holder(&self, id: CommandId) -> Result<AgentId, LeaseError> {
+        let command = self.archive.find(&TenantScope::All, id).await?;
+        command.map(|command| command.agent_id).ok_or(LeaseError::NotFound)
+    }
+
+    async fn end(
+        &self,
+        agent_id: AgentId,
+        id: CommandId,
+        outcome: Outcome,
+        at: Timestamp,
+    ) -> Result<(), StorageError> {
+        let written = OutputBytes::default();
+        let report = Report { outcome, at, exit_code: None, execution_time: None, written };
+        self.channel.record(agent_id, id, Entry::Event(Event::Finished(report))).await?;
+        Ok(())
     }
 
     fn entries(&self, said: Said, at: Timestamp) -> Vec<Entry> {
@@ -182,15 +292,8 @@ impl Leases {
     }
 
     fn standing(&self, command: &Command, now: Timestamp) -> Standing {
-        let since = match command.state {
-            State::Pending { accepted_at } => accepted_at,
-            State::Running { started_at, .. } => Some(started_at),
-            State::Ended { .. } => return Standing::Wait,
-        };
-        if let Some(since) = since {
-            let timeout = TimeDelta::from_std(command.spec.timeout).unwrap_or(TimeDelta::MAX);
-            let over = since.checked_add_signed(timeout).is_some_and(|end| now > end + PATIENCE);
-            return if over { Standing::Over(Event::Lost { at: now }) } else { Standing::Wait };
+        if let Some(standing) = taken(command, now) {
+            return standing;
         }
         let handed_out = command.dispatched_at.max(self.renewed.lock().get(&command.id).copied());
         if handed_out.is_some_and(|at| now < at + LEASE) {
@@ -235,6 +338,39 @@ impl Leases {
         self.channel.record(agent_id, id, Entry::Event(verdict)).await?;
         Ok(())
     }
+}
+
+/// What is to be done about a command that the agent is known to have; `None` when it is not.
+fn taken(command: &Command, now: Timestamp) -> Option<Standing> {
+    if command.end().is_some() {
+        return Some(Standing::Wait);
+    }
+    let over = now > given_up_at(command)?;
+    Some(if over { Standing::Over(Event::Lost { at: now }) } else { Standing::Wait })
+}
+
+/// Until when the result of a command is waited for that the agent is known to have.
+fn given_up_at(command: &Command) -> Option<Timestamp> {
+    let since = match command.state {
+        State::Pending { accepted_at } => accepted_at?,
+        State::Running { started_at, .. } => started_at,
+        State::Ended { .. } => return None,
+    };
+    let timeout = TimeDelta::from_std(command.spec.timeout).unwrap_or(TimeDelta::MAX);
+    let patience = timeout.checked_add(&PATIENCE).unwrap_or(TimeDelta::MAX);
+    Some(since.checked_add_signed(patience).unwrap_or(Timestamp::MAX_UTC))
+}
+
+/// The same for an agent that is given nothing twice: what is not recorded as running has not left.
+fn once(command: &Command, now: Timestamp) -> Standing {
+    let left = taken(command, now);
+    left.unwrap_or_else(|| {
+        if command.cancel_requested_at.is_some() || now >= command.expires_at {
+            Standing::Over(Event::Expired { at: now })
+        } else {
+            Standing::Again
+        }
+    })
 }
 
 impl Said {

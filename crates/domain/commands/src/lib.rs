@@ -6,8 +6,8 @@
 //! carries commands to connected agents; the [`CommandFeed`] tells listeners what was committed.
 //!
 //! [`Commands`] is what people do with commands, [`AgentChannel`] what an agent's connection does,
-//! [`Payloads`] what it hands over beside the command, [`Leases`] what agents do that ask in plain
-//! requests, [`Lookout`] what other nodes left to this one, [`Sweep`] what time does, [`Compression`] and [`Retention`] what age does. [`runs`] are
+//! [`Payloads`] what it hands over beside the command, [`Leases`] what agents do that keep no
+//! journal, and [`PlainCommand`] what they are told, [`Lookout`] what other nodes left to this one, [`Sweep`] what time does, [`Compression`] and [`Retention`] what age does. [`runs`] are
 //! one order to many machines, [`schedules`] come due by themselves, what is kept to be run again is
 //! in the [`library`], and dangerous requests that wait for a second person are [`approvals`].
 //! [`local`] is about the server's own machine, which has no agent.
@@ -26,6 +26,7 @@ pub mod library;
 pub mod local;
 mod lookout;
 mod payload;
+mod plain;
 mod ports;
 mod reach;
 mod reconcile;
@@ -46,10 +47,11 @@ pub use command::{
 };
 pub use compression::Compression;
 pub use event::{Append, Event, INTERRUPTED, Report};
-pub use leases::{LeaseError, Leased, Leases, Said};
+pub use leases::{Handout, LeaseError, Leased, Leases, Said};
 pub use library::ScriptTexts;
 pub use lookout::Lookout;
 pub use payload::{MAX_SCRIPT_BYTES, Payload, PayloadError, Payloads};
+pub use plain::{PlainCommand, PlainShell, UNSUPPORTED, Unsayable};
 pub use ports::{
     CommandArchive, CommandFeed, CommandFilter, CommandLedger, CommandRetention, Courier,
     DangerPolicies, Due, Effect, Entry, Heard, Notice, Once, OutputChunk, OutputCompression,

@@ -8,8 +8,8 @@ use chrono::TimeDelta;
 use futures_util::StreamExt;
 use muster_agents::{AgentRepository, OsType};
 use muster_kernel::{
-    AgentId, Author, Clock, CommandId, Denied, Entropy, Page, PageRequest, Permit, StorageError,
-    TenantScope, Timestamp, act,
+    AgentId, Author, Clock, CommandId, Denied, Dialect, Entropy, Page, PageRequest, Permit,
+    StorageError, TenantScope, Timestamp, act,
 };
 
 use crate::approvals::{Approval, Ask, Clearance, Desk, DeskError};
@@ -21,7 +21,7 @@ use crate::reach::reachable;
 use crate::runs::{Strategy, Target, Template, Work};
 use crate::spec::{InvalidSpec, Limits, ShellType, Spec, SpecRequest};
 use crate::through::through;
-use crate::{AgentChannel, Command, OutputStream, Requester, State};
+use crate::{AgentChannel, Command, OutputStream, Requester, State, Status};
 
 /// How long an agent that is out of reach may come back for a command when nobody says.
 pub const DEFAULT_EXPIRES_IN: Duration = Duration::from_hours(7 * 24);
@@ -55,6 +55,12 @@ pub enum CommandsError {
     /// It is too late to cancel.
     #[error("the command has ended; there is nothing left to cancel")]
     Ended,
+    /// Its agent can't be told.
+    #[error(
+        "agents of {} can't be told to end what they run; it ends by itself or by its timeout",
+        .0.product()
+    )]
+    CanNotCancel(Dialect),
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -243,7 +249,8 @@ impl Commands {
     /// whole process tree.
     ///
     /// # Errors
-    /// [`CommandsError::Ended`] when there is nothing left to cancel.
+    /// [`CommandsError::Ended`] when there is nothing left to cancel, [`CommandsError::CanNotCancel`]
+    /// when it runs on an agent of an older product.
     pub async fn cancel(
         &self,
         permit: &Permit<act::CancelCommands>,
@@ -253,6 +260,9 @@ impl Commands {
         if command.status().is_end() {
             return Err(CommandsError::Ended);
         }
+        if command.status() == Status::Running {
+            self.can_be_told(command.agent_id).await?;
+        }
         let entry = Entry::Cancel { author: permit.author().clone(), at: self.clock.now() };
         let recorded = self.channel.record(command.agent_id, id, entry).await?;
         let command = recorded.ok_or(CommandsError::NotFound)?.command;
@@ -260,6 +270,15 @@ impl Commands {
             self.courier.cancel(command.agent_id, id);
         }
         Ok(command)
+    }
+
+    /// That the agent can be told to end what it runs.
+    async fn can_be_told(&self, id: AgentId) -> Result<(), CommandsError> {
+        let agent = self.agents.find(&TenantScope::All, id).await?;
+        match agent.and_then(|agent| agent.dialect) {
+            Some(dialect) => Err(CommandsError::CanNotCancel(dialect)),
+            None => Ok(()),
+        }
     }
 
     /// What is kept of a stream of a command from the byte `from` on, at least `enough` bytes if

@@ -1,9 +1,14 @@
 //! What the audit log shows of customers, keys and tokens.
 
+use ipnet::IpNet;
 use muster_kernel::{Audited, KeyScope, Place};
 use serde_json::{Value, json};
 
 use crate::{ApiKey, Customer, EnrollmentToken};
+
+fn networks(networks: &[IpNet]) -> Vec<String> {
+    networks.iter().map(ToString::to_string).collect()
+}
 
 impl Audited for Customer {
     fn place(&self) -> Place {
@@ -16,6 +21,8 @@ impl Audited for Customer {
             "address": self.address,
             "plan": self.plan.as_str(),
             "dangerous_commands": self.dangerous_commands.as_str(),
+            "allowed_dialects": self.dialects.allowed,
+            "legacy_agents_without_credentials": networks(&self.dialects.without_credentials),
         })
     }
 }
@@ -31,7 +38,7 @@ impl Audited for ApiKey {
             "name": self.name.as_str(),
             "hint": self.hint,
             "scopes": self.scopes.iter().copied().map(KeyScope::as_str).collect::<Vec<_>>(),
-            "allowed_addresses": self.allowed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "allowed_addresses": networks(&self.allowed),
             "expires_at": self.expires_at,
             "revoked_at": self.revoked_at,
         })

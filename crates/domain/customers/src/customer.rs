@@ -1,6 +1,12 @@
 //! A tenant.
 
-use muster_kernel::{CustomerId, DangerPolicy, Plan, Timestamp};
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+use muster_kernel::{CustomerId, DangerPolicy, Dialect, DialectPolicy, Plan, Timestamp};
+
+/// How many networks a customer names at most.
+const MAX_NETWORKS: usize = 64;
 
 /// What breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +43,28 @@ impl Name {
     }
 }
 
+/// Networks that were named: at most 64, and none of them is the whole world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Takes networks from which agents of older products need no credential.
+    ///
+    /// # Errors
+    /// [`InvalidCustomer`] when there are too many, or one of them names no network.
+    pub fn parse(networks: Vec<IpNet>) -> Result<Self, InvalidCustomer> {
+        let invalid =
+            |rule| Err(InvalidCustomer { field: "legacy_agents_without_credentials", rule });
+        if networks.len() > MAX_NETWORKS {
+            return invalid("at most 64 networks are expected");
+        }
+        if networks.iter().any(|network| network.prefix_len() == 0) {
+            return invalid("networks of your own are expected: everybody is in this one");
+        }
+        Ok(Self(networks))
+    }
+}
+
 /// A tenant: whose machines these are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
@@ -50,6 +78,8 @@ pub struct Customer {
     pub plan: Plan,
     /// What it takes to run something dangerous on its machines.
     pub dangerous_commands: DangerPolicy,
+    /// What it allows agents of older products.
+    pub dialects: DialectPolicy,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -64,6 +94,8 @@ pub struct CustomerChange {
     pub address: Option<String>,
     pub plan: Option<Plan>,
     pub dangerous_commands: Option<DangerPolicy>,
+    pub allowed_dialects: Option<BTreeSet<Dialect>>,
+    pub without_credentials: Option<Networks>,
 }
 
 impl Customer {
@@ -76,6 +108,10 @@ impl Customer {
         }
         self.plan = change.plan.unwrap_or(self.plan);
         self.dangerous_commands = change.dangerous_commands.unwrap_or(self.dangerous_commands);
+        self.dialects.allowed = change.allowed_dialects.unwrap_or(self.dialects.allowed);
+        if let Some(Networks(networks)) = change.without_credentials {
+            self.dialects.without_credentials = networks;
+        }
         self.updated_at = now;
         self
     }
@@ -84,6 +120,16 @@ impl Customer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_opens_the_door_to_the_whole_world() {
+        let networks = |text: &[&str]| text.iter().map(|text| text.parse().unwrap()).collect();
+        assert!(Networks::parse(networks(&["10.0.0.0/8", "fd00::/8"])).is_ok());
+        for text in ["0.0.0.0/0", "::/0"] {
+            assert!(Networks::parse(networks(&["10.0.0.0/8", text])).is_err(), "{text}");
+        }
+        assert!(Networks::parse(vec!["10.0.0.0/8".parse().unwrap(); 65]).is_err());
+    }
 
     #[test]
     fn a_name_is_printable_and_not_empty() {

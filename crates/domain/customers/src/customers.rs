@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use muster_kernel::{
-    Act, Clock, CustomerId, DangerPolicy, Denied, Entropy, Page, PageRequest, Permit, Plan,
-    StorageError, act,
+    Act, Clock, CustomerId, DangerPolicy, Denied, DialectPolicy, Entropy, Page, PageRequest,
+    Permit, Plan, StorageError, act,
 };
 
 use crate::ports::{CustomerRepository, CustomerWriteError};
@@ -79,6 +79,7 @@ impl Customers {
             address,
             plan,
             dangerous_commands,
+            dialects: DialectPolicy::default(),
             created_at: now,
             updated_at: now,
         };

@@ -18,7 +18,7 @@ pub mod testing;
 
 pub use api_key::{ApiKey, KeyState};
 pub use api_keys::{ApiKeys, DefaultKey, MintedKey, NewKey};
-pub use customer::{Customer, CustomerChange, InvalidCustomer, Name};
+pub use customer::{Customer, CustomerChange, InvalidCustomer, Name, Networks};
 pub use customers::{Customers, CustomersError};
 pub use enrollment_token::{EnrollmentToken, RedeemError, TokenState};
 pub use enrollment_tokens::{EnrollmentTokens, Minted, NewToken};

@@ -3,13 +3,13 @@
 
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
-    ApiKeyId, Author, Clock, CustomerId, DangerPolicy, EnrollmentTokenId, KeyScope, PageRequest,
-    Plan, Secret, Tags, TenantScope, TokenKind, UserId,
+    ApiKeyId, Author, Clock, CustomerId, DangerPolicy, Dialect, DialectPolicy, EnrollmentTokenId,
+    KeyScope, PageRequest, Plan, Secret, Tags, TenantScope, TokenKind, UserId,
 };
 
 use crate::{
     ApiKey, ApiKeyRepository, Customer, CustomerChange, CustomerRepository, CustomerWriteError,
-    EnrollmentToken, EnrollmentTokenRepository, Name, Once, Stored,
+    EnrollmentToken, EnrollmentTokenRepository, Name, Networks, Once, Stored,
 };
 
 /// A customer; the same `seed` makes the same one.
@@ -24,6 +24,7 @@ pub fn customer(seed: u64) -> Customer {
         address: Some("1 Main Street".into()),
         plan: Plan::Team,
         dangerous_commands: DangerPolicy::Allow,
+        dialects: DialectPolicy::default(),
         created_at: clock.now(),
         updated_at: clock.now(),
     }
@@ -102,12 +103,20 @@ pub async fn customer_contract(repository: &dyn CustomerRepository) {
         name: Some(Name::parse("Acme").unwrap()),
         plan: Some(Plan::Free),
         dangerous_commands: Some(DangerPolicy::Confirm),
+        allowed_dialects: Some([Dialect::DexAgents, Dialect::DeployFlow].into()),
+        without_credentials: Some(Networks::parse(vec!["10.0.0.0/8".parse().unwrap()]).unwrap()),
         ..CustomerChange::default()
     };
     let changed = repository.update(one.id, change.clone(), &author, now).await.unwrap().unwrap();
     assert_eq!((changed.name.as_str(), changed.plan), ("Acme", Plan::Free));
     assert_eq!(changed.dangerous_commands, DangerPolicy::Confirm);
     assert_eq!(changed.address, one.address);
+    let dialects = DialectPolicy {
+        allowed: [Dialect::DexAgents, Dialect::DeployFlow].into(),
+        without_credentials: vec!["10.0.0.0/8".parse().unwrap()],
+    };
+    let kept = repository.find(&TenantScope::All, one.id).await.unwrap().unwrap();
+    assert_eq!(kept.dialects, dialects);
     let taken = repository.update(two.id, change, &author, now).await;
     assert!(matches!(taken, Err(CustomerWriteError::NameTaken)));
 

@@ -9,7 +9,7 @@ use muster_agents::{
     RefreshError, Transport,
 };
 use muster_commands::{Command, Courier};
-use muster_kernel::{AgentId, CommandId, ConnectionId, CustomerId, TokenHash};
+use muster_kernel::{AgentId, CommandId, ConnectionId, CustomerId, Dialect, TokenHash};
 use tokio::sync::oneshot;
 
 use super::Connections;
@@ -71,6 +71,7 @@ impl Presence for Connections {
                 address: peer_address,
                 incarnation: None,
                 token: None,
+                dialect: None,
             };
             let link = Arc::new(Link::new(peer, self.inner.clock.now(), None));
             self.enter_plain(id, link)
@@ -106,8 +107,11 @@ impl Presence for Connections {
 
     async fn refresh(&self, id: AgentId) -> Result<(), RefreshError> {
         let (sender, answer) = oneshot::channel();
-        let link = self.inner.link(id);
-        link.ok_or(RefreshError::Offline)?.instruct(Instruct::Refresh(sender));
+        let link = self.inner.link(id).ok_or(RefreshError::Offline)?;
+        if let Some(dialect @ Dialect::RemoteAgentManager) = link.peer.dialect {
+            return Err(RefreshError::Unable(dialect));
+        }
+        link.instruct(Instruct::Refresh(sender));
         match tokio::time::timeout(REFRESH_PATIENCE, answer).await {
             Ok(Ok(())) => Ok(()),
             // The connection ended while the answer was awaited.

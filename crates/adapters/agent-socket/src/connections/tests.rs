@@ -95,6 +95,7 @@ impl World {
             address: None,
             incarnation: None,
             token: None,
+            dialect: None,
         };
         let link = Arc::new(Link::new(peer, self.clock.now(), Some(sender)));
         self.connections.enter(command.agent_id, &link);

@@ -40,7 +40,7 @@ impl From<StorageError> for End {
 
 impl End {
     /// What the peer is told, if it can still be told anything.
-    pub(super) fn close_reason(&self) -> Option<actix_ws::CloseReason> {
+    pub(crate) fn close_reason(&self) -> Option<actix_ws::CloseReason> {
         let (code, description) = match self {
             Self::Closed => (CloseCode::Normal, ""),
             Self::Gone => return None,
@@ -67,7 +67,7 @@ impl End {
     }
 
     /// The same for the history.
-    pub(super) const fn reason(&self) -> EndReason {
+    pub(crate) const fn reason(&self) -> EndReason {
         match self {
             Self::Closed => EndReason::ClosedByAgent,
             Self::Gone | Self::Defect => EndReason::Lost,
@@ -86,7 +86,7 @@ impl End {
     }
 
     /// What was wrong, where something was.
-    pub(super) fn detail(&self) -> Option<String> {
+    pub(crate) fn detail(&self) -> Option<String> {
         match self {
             Self::Malformed(detail) => Some(detail.chars().take(MAX_DETAIL).collect()),
             Self::Violation(rule) => Some((*rule).to_owned()),
@@ -100,7 +100,7 @@ impl End {
         }
     }
 
-    pub(super) fn log(&self, agent_id: AgentId) {
+    pub(crate) fn log(&self, agent_id: AgentId) {
         match self {
             Self::Closed | Self::Gone | Self::TimedOut | Self::Told(_) => {
                 tracing::info!(agent.id = %agent_id, connection.end = ?self, "agent disconnected");

@@ -149,6 +149,7 @@ impl Session {
             address: self.peer_address.clone(),
             incarnation: Some(incarnation),
             token: self.token,
+            dialect: None,
         };
         let link = Arc::new(Link::new(peer, now, Some(sender)));
         *entered = Some(Arc::clone(&link));

@@ -69,7 +69,7 @@ fn read(message: AggregatedMessage) -> Result<Incoming, End> {
 }
 
 impl End {
-    fn of(error: &ProtocolError) -> Self {
+    pub(crate) fn of(error: &ProtocolError) -> Self {
         match error {
             ProtocolError::Overflow => Self::TooLarge,
             ProtocolError::Io(_) => Self::Gone,

@@ -20,7 +20,7 @@ use crate::{AppState, Problem};
 
 /// What somebody proved who they are with. It can be asked again whether it is still good.
 #[derive(Debug, Clone)]
-enum Credential {
+pub(super) enum Credential {
     AccessToken(Secret),
     ApiKey(Secret),
     AgentToken(Secret),
@@ -30,7 +30,11 @@ enum Credential {
 
 impl Credential {
     /// Who that is now.
-    async fn principal(&self, state: &AppState, author: &Author) -> Result<Principal, Problem> {
+    pub(super) async fn principal(
+        &self,
+        state: &AppState,
+        author: &Author,
+    ) -> Result<Principal, Problem> {
         let principal = match self {
             Self::AccessToken(token) => state.identity.authenticate(token).await,
             Self::Session(session) => state.identity.still(*session).await,
@@ -171,13 +175,13 @@ impl<A> Deref for May<A> {
     }
 }
 
-fn unauthenticated() -> Problem {
+pub(super) fn unauthenticated() -> Problem {
     let detail = "send Authorization: Bearer with a token that is good; POST /auth/login gives one";
     Problem::new(ProblemCode::Unauthenticated, detail)
 }
 
 /// The secret in the header that holds one.
-fn bearer(request: &HttpRequest) -> Option<Secret> {
+pub(super) fn bearer(request: &HttpRequest) -> Option<Secret> {
     let headers = request.headers();
     if let Some(header) = headers.get(AUTHORIZATION) {
         let (scheme, token) = header.to_str().ok()?.split_once(' ')?;

@@ -6,7 +6,9 @@ use actix_web::{HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
 use muster_agents::groups::GroupsError;
 use muster_agents::{AgentChange, AgentFilter, AgentStatus, AgentView, AgentsError, RefreshError};
-use muster_kernel::{AgentId, CustomerId, GroupId, InvalidTags, Permit, ProblemCode, Tags, act};
+use muster_kernel::{
+    AgentId, CustomerId, Dialect, GroupId, InvalidTags, Lack, Permit, ProblemCode, Tags, act,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -35,6 +37,14 @@ pub(crate) struct AgentAnswer {
     /// The groups that it was put into; those with a filter are not among them.
     group_ids: Vec<Uuid>,
     machine_id: Option<String>,
+    /// The older product whose agent it is: `dexagents`, `remote-agent-manager` or `deployflow`;
+    /// `null` for Muster's own.
+    dialect: Option<&'static str>,
+    /// What it does not do because of that: `journal`, `streaming`, `cancel`, `signed_orders`.
+    lacks: Vec<&'static str>,
+    /// `once`: what was accepted runs and its result comes, whatever crashes. `at_most_once`: what
+    /// was handed over and never told of again ends as `INTERRUPTED`.
+    delivery: &'static str,
     last_seen: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -52,6 +62,7 @@ pub(crate) struct AgentAnswer {
 impl From<AgentView> for AgentAnswer {
     fn from(view: AgentView) -> Self {
         let AgentView { agent, status, connection, copies } = view;
+        let lacks = agent.dialect.map_or(&[][..], Dialect::lacks);
         Self {
             id: agent.id.as_uuid(),
             customer_id: agent.customer_id.as_uuid(),
@@ -66,6 +77,9 @@ impl From<AgentView> for AgentAnswer {
             notes: agent.notes,
             group_ids: agent.groups.into_iter().map(GroupId::as_uuid).collect(),
             machine_id: agent.machine_id,
+            dialect: agent.dialect.map(Dialect::as_str),
+            lacks: lacks.iter().map(|lack| lack.as_str()).collect(),
+            delivery: if lacks.contains(&Lack::Journal) { "at_most_once" } else { "once" },
             last_seen: agent.last_seen,
             created_at: agent.created_at,
             updated_at: agent.updated_at,
@@ -120,6 +134,9 @@ impl From<AgentsError> for Problem {
             AgentsError::Invalid(error) => error.into(),
             AgentsError::Refresh(RefreshError::Offline) => {
                 Self::new(ProblemCode::AgentOffline, text)
+            }
+            AgentsError::Refresh(RefreshError::Unable(_)) => {
+                Self::new(ProblemCode::WrongState, text)
             }
             AgentsError::Refresh(RefreshError::TimedOut) => {
                 Self::new(ProblemCode::AgentTimeout, text)

@@ -1,16 +1,18 @@
 //! Customers.
 
+use std::collections::BTreeSet;
+
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
 use muster_customers::{
-    Customer, CustomerChange, CustomerWriteError, CustomersError, InvalidCustomer, Name,
+    Customer, CustomerChange, CustomerWriteError, CustomersError, InvalidCustomer, Name, Networks,
 };
-use muster_kernel::{CustomerId, DangerPolicy, Plan, ProblemCode, act};
+use muster_kernel::{CustomerId, DangerPolicy, Dialect, Plan, ProblemCode, act};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::extract::{Id, Json, ListAnswer, May, PageQuery, Query};
+use crate::extract::{Id, Json, ListAnswer, May, PageQuery, Query, network};
 use crate::{AppState, Problem};
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -38,6 +40,44 @@ pub(crate) struct CustomerUpdate {
     /// What it takes to run something dangerous on its machines; `allow` unless given.
     #[schema(inline)]
     dangerous_commands: Option<DangerParameter>,
+    /// Which older products' agents are let in, all of them together; `[]` for none.
+    #[schema(inline)]
+    allowed_dialects: Option<BTreeSet<DialectParameter>>,
+    /// Networks from which these agents are let in without any credential: whoever is there is
+    /// believed.
+    #[schema(value_type = Option<Vec<String>>, example = json!(["10.20.0.0/16"]))]
+    legacy_agents_without_credentials: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DialectParameter {
+    /// `DexAgents`.
+    Dexagents,
+    /// Remote Agent Manager.
+    RemoteAgentManager,
+    /// `DeployFlow` Fleet.
+    Deployflow,
+}
+
+impl From<DialectParameter> for Dialect {
+    fn from(dialect: DialectParameter) -> Self {
+        match dialect {
+            DialectParameter::Dexagents => Self::DexAgents,
+            DialectParameter::RemoteAgentManager => Self::RemoteAgentManager,
+            DialectParameter::Deployflow => Self::DeployFlow,
+        }
+    }
+}
+
+/// Networks from which agents need no credential.
+fn networks(texts: &[String]) -> Result<Networks, Problem> {
+    let field = "legacy_agents_without_credentials";
+    let networks = texts.iter().enumerate().map(|(number, text)| {
+        let rule = "a network such as 10.20.0.0/16 is expected";
+        network(text).ok_or_else(|| Problem::invalid(format!("/{field}/{number}"), rule))
+    });
+    Ok(Networks::parse(networks.collect::<Result<_, _>>()?)?)
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -91,18 +131,26 @@ pub(crate) struct CustomerAnswer {
     plan: &'static str,
     /// What it takes to run something dangerous: `allow` or `confirm`.
     dangerous_commands: &'static str,
+    /// Which older products' agents are let in.
+    allowed_dialects: Vec<&'static str>,
+    /// Networks from which they are let in without any credential.
+    legacy_agents_without_credentials: Vec<String>,
     created_at: chrono::DateTime<chrono::Utc>,
     updated_at: chrono::DateTime<chrono::Utc>,
 }
 
 impl From<Customer> for CustomerAnswer {
     fn from(customer: Customer) -> Self {
+        let dialects = customer.dialects;
+        let networks = dialects.without_credentials.iter();
         Self {
             id: customer.id.as_uuid(),
             name: customer.name.as_str().to_owned(),
             address: customer.address,
             plan: customer.plan.as_str(),
             dangerous_commands: customer.dangerous_commands.as_str(),
+            allowed_dialects: dialects.allowed.iter().map(|dialect| dialect.as_str()).collect(),
+            legacy_agents_without_credentials: networks.map(ToString::to_string).collect(),
             created_at: customer.created_at,
             updated_at: customer.updated_at,
         }
@@ -211,11 +259,16 @@ pub(crate) async fn update(
     body: Json<CustomerUpdate>,
 ) -> Result<impl Responder, Problem> {
     let body = body.value().await?;
+    let without_credentials = body.legacy_agents_without_credentials;
     let change = CustomerChange {
         name: body.name.as_deref().map(Name::parse).transpose()?,
         address: body.address,
         plan: body.plan.map(Into::into),
         dangerous_commands: body.dangerous_commands.map(Into::into),
+        allowed_dialects: body
+            .allowed_dialects
+            .map(|all| all.into_iter().map(Into::into).collect()),
+        without_credentials: without_credentials.as_deref().map(networks).transpose()?,
     };
     Ok(web::Json(CustomerAnswer::from(state.customers.update(&permit, id.get()?, change).await?)))
 }

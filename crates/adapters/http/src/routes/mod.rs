@@ -19,6 +19,7 @@ mod events;
 mod groups;
 mod library;
 mod oidc;
+mod older;
 mod own_customer;
 mod register;
 mod reports;
@@ -131,6 +132,7 @@ routes! {
     "/agents/{id}/commands" { get => commands::read::of_agent, post => commands::give::queue }
     "/agents/{id}/tasks" { get => commands::read::of_agent }
     "/agents/{id}/tasks/{command_id}" { get => commands::read::one_of_agent }
+    "/agents/{id}/tasks/{command_id}/result" { post => older::submit }
     "/agents/{id}/commands/{command_id}" { get => commands::read::one_of_agent }
     "/groups" { get => groups::list, post => groups::create }
     "/groups/{id}" { get => groups::read, put => groups::update, delete => groups::delete }
@@ -141,6 +143,8 @@ routes! {
     "/devices" { get => agents::list }
     "/devices/{id}" { get => agents::read, put => agents::update, delete => agents::delete }
     "/devices/{id}/actions" { get => commands::read::of_agent, post => commands::give::action }
+    "/websocket/connected" { get => agents::online }
+    "/websocket/send/{id}/command" { post => commands::give::queue }
     "/commands/agent/{id}/execute" { post => commands::give::run }
     "/commands/agent/{id}/execute/async" { post => commands::give::queue }
     "/commands/agent/{id}/result/{command_id}" { get => commands::read::one_of_agent }
@@ -232,6 +236,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("/devices/{id}/actions", "/agents/{id}/commands"),
     ("/health", "/system/health"),
     ("/user/me", "/users/profile"),
+    ("/websocket/connected", "/agents/online"),
+    ("/websocket/send/{id}/command", "/agents/{id}/commands"),
 ];
 
 #[derive(OpenApi)]
@@ -283,6 +289,7 @@ const ALIASES: &[(&str, &str)] = &[
         enrollment_tokens::revoke,
         register::register,
         reports::alive, reports::heartbeat, reports::own_heartbeat, reports::result,
+        older::submit,
         agents::list, agents::online, agents::offline, agents::status, agents::read,
         agents::update, agents::delete, agents::refresh, agents::tags, agent_metrics::read,
         connections::list, connections::resolve,

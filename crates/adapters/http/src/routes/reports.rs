@@ -2,23 +2,27 @@
 //! plain form for simple clients.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use muster_agents::Metrics;
-use muster_commands::{LeaseError, Leased, Outcome, Said, ShellType};
-use muster_kernel::{AgentId, CommandId, ProblemCode, act};
+use muster_commands::{LeaseError, Leased, Outcome, PlainCommand, Said, ShellType};
+use muster_kernel::{AgentId, CommandId, Dialect, Permit, ProblemCode, act};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::extract::{Id, Json, May};
+use super::older;
+use crate::extract::{Id, Json, May, Older, Reporting, is_unversioned};
 use crate::{AppState, Problem};
 
 /// The largest body of an agent's request, in bytes.
 const MAX_REPORT: usize = 1024 * 1024;
+/// The same of somebody who is only known when it was read.
+const MAX_OLDER_HEARTBEAT: usize = 64 * 1024;
 /// Seconds that a simple client should let pass between two heartbeats.
 const HEARTBEAT_INTERVAL: u64 = 30;
 
@@ -66,6 +70,31 @@ pub(crate) struct HeartbeatReport {
     status: Option<String>,
     /// The load.
     metrics: Option<MetricsReport>,
+    /// Who an agent of `DeployFlow` Fleet is, as it was told when it enrolled.
+    #[serde(alias = "agent_id")]
+    #[schema(value_type = Option<String>)]
+    device_id: Option<Name>,
+    /// What it enrolled with, if it is not in a header.
+    enrollment_token: Option<String>,
+    /// What an agent of `DeployFlow` Fleet that nobody knows yet calls itself.
+    hostname: Option<String>,
+}
+
+/// The id of a machine, which some write as a number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Name {
+    Text(String),
+    Number(u64),
+}
+
+impl Name {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(number) => number.to_string(),
+        }
+    }
 }
 
 /// Something that a simple client is to run.
@@ -90,9 +119,9 @@ pub(crate) struct ActionAnswer {
     /// Seconds that it may run.
     timeout: f64,
     /// It may not begin later than this.
-    expires_at: DateTime<Utc>,
-    /// It comes again after this when nothing was heard of it.
-    leased_until: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    /// It comes again after this when nothing was heard of it; `null` when it never does.
+    leased_until: Option<DateTime<Utc>>,
 }
 
 /// What a simple client is to do.
@@ -122,6 +151,14 @@ pub(crate) struct ResultReport {
     error: Option<String>,
     /// Seconds that it ran.
     execution_time: Option<f64>,
+    /// Its output, where that is told as one.
+    logs: Option<String>,
+    /// Who an agent of `DeployFlow` Fleet is; whoever has the command unless given.
+    #[serde(alias = "agent_id")]
+    #[schema(value_type = Option<String>)]
+    device_id: Option<Name>,
+    /// What it enrolled with, if it is not in a header.
+    enrollment_token: Option<String>,
 }
 
 /// What became of a report.
@@ -175,8 +212,26 @@ impl From<Leased> for ActionAnswer {
             environment: spec.environment.clone(),
             secrets: exposed.collect(),
             timeout: spec.timeout.as_secs_f64(),
-            expires_at: command.expires_at,
-            leased_until: until,
+            expires_at: Some(command.expires_at),
+            leased_until: Some(until),
+        }
+    }
+}
+
+impl From<PlainCommand> for ActionAnswer {
+    fn from(command: PlainCommand) -> Self {
+        Self {
+            id: command.id.as_uuid(),
+            kind: "powershell_inline",
+            payload: command.text,
+            shell_type: command.shell.as_str(),
+            args: Vec::new(),
+            working_directory: command.working_directory,
+            environment: command.environment,
+            secrets: BTreeMap::new(),
+            timeout: Duration::from_secs(command.timeout).as_secs_f64(),
+            expires_at: None,
+            leased_until: None,
         }
     }
 }
@@ -203,12 +258,12 @@ impl TryFrom<ResultReport> for Said {
                 return Err(Problem::invalid("/status", rule));
             }
         };
-        let seconds = report.execution_time.map(std::time::Duration::try_from_secs_f64);
+        let seconds = report.execution_time.map(Duration::try_from_secs_f64);
         Ok(Self::Finished {
             outcome,
             exit_code: report.exit_code,
             execution_time: seconds.and_then(Result::ok),
-            stdout: Bytes::from(report.output.unwrap_or_default()),
+            stdout: Bytes::from(report.output.or(report.logs).unwrap_or_default()),
             stderr: Bytes::from(report.error.unwrap_or_default()),
         })
     }
@@ -237,14 +292,21 @@ pub(crate) async fn alive(state: web::Data<AppState>) -> impl Responder {
 )]
 pub(crate) async fn heartbeat(
     state: web::Data<AppState>,
-    permit: May<act::ReportAsAgent>,
+    reporting: Reporting,
     body: Json<Value>,
-) -> Result<impl Responder, Problem> {
+) -> Result<HttpResponse, Problem> {
+    let readable = |error: serde_json::Error| Problem::invalid("", error.to_string());
+    let permit = match reporting {
+        Reporting::Own(permit) => permit,
+        Reporting::Older(older) => {
+            let body = body.up_to(MAX_OLDER_HEARTBEAT).value().await?;
+            let report: HeartbeatReport = serde_json::from_value(body).map_err(readable)?;
+            return older_heartbeat(&state, older, report).await;
+        }
+    };
     let body = body.up_to(MAX_REPORT).value().await?;
     if body.get("messages").is_none() {
-        let report = serde_json::from_value(body);
-        let report = report.map_err(|error| Problem::invalid("", error.to_string()))?;
-        return take(&state, &permit, report).await;
+        return take(&state, &permit, serde_json::from_value(body).map_err(readable)?).await;
     }
     let address = permit.author().address.map(|address| address.to_string());
     let answer = state.polls.exchange(permit.agent()?, address, body).await;
@@ -255,17 +317,34 @@ pub(crate) async fn heartbeat(
 /// Report that one is alive, under one's own id.
 #[utoipa::path(
     post, path = "/agents/{id}/heartbeat", tag = "agents", operation_id = "own_heartbeat",
-    params(("id" = Uuid, Path)), request_body = HeartbeatReport,
+    params(("id" = String, Path)), request_body = HeartbeatReport,
     responses(
         (status = 200, body = HeartbeatAnswer), (status = 404, description = "not one's own id"),
     ),
 )]
 pub(crate) async fn own_heartbeat(
     state: web::Data<AppState>,
-    permit: May<act::ReportAsAgent>,
+    reporting: Reporting,
+    request: HttpRequest,
     id: Id<AgentId>,
     body: Json<HeartbeatReport>,
-) -> Result<impl Responder, Problem> {
+) -> Result<HttpResponse, Problem> {
+    let permit = match reporting {
+        Reporting::Own(permit) => permit,
+        Reporting::Older(older) => {
+            let name = request.match_info().get("id").unwrap_or_default();
+            let speaking = if is_unversioned(&request) {
+                [Dialect::RemoteAgentManager, Dialect::DexAgents]
+            } else {
+                [Dialect::DexAgents, Dialect::RemoteAgentManager]
+            };
+            let (permit, _) = older.permit_or_admit(&state, &speaking, name, None).await?;
+            let report = body.up_to(MAX_OLDER_HEARTBEAT).value().await?;
+            state.agents.heartbeat(&permit, report.metrics.map(Metrics::from))?;
+            // What they are to run they fetch elsewhere, or are sent.
+            return Ok(answer(&state, permit.agent()?, Vec::new()));
+        }
+    };
     if id.get()? != permit.agent()? {
         let detail = "there is no such agent, or it is not yourself";
         return Err(Problem::new(ProblemCode::NotFound, detail));
@@ -285,15 +364,18 @@ pub(crate) async fn own_heartbeat(
 )]
 pub(crate) async fn result(
     state: web::Data<AppState>,
-    permit: May<act::ReportAsAgent>,
+    reporting: Reporting,
     request: HttpRequest,
     body: Json<ResultReport>,
 ) -> Result<impl Responder, Problem> {
     let id: Option<CommandId> =
         request.match_info().get("command_id").and_then(|text| text.parse().ok());
-    let said = body.up_to(MAX_REPORT).value().await?.try_into()?;
+    let (permit, report) = match reporting {
+        Reporting::Own(permit) => ((**permit).clone(), body.up_to(MAX_REPORT).value().await?),
+        Reporting::Older(older) => older_result(&state, older, id, body).await?,
+    };
     let id = id.ok_or(LeaseError::NotFound)?;
-    let command = state.leases.report(&permit, id, said).await?;
+    let command = state.leases.report(&permit, id, report.try_into()?).await?;
     state.agents.heartbeat(&permit, None)?;
     let status = command.status().as_str();
     Ok(web::Json(ResultAnswer { command_id: command.id.as_uuid(), status }))
@@ -307,10 +389,73 @@ async fn take(
 ) -> Result<HttpResponse, Problem> {
     let connected = state.agents.heartbeat(permit, report.metrics.map(Metrics::from))?;
     let leased = if connected { Vec::new() } else { state.leases.take(permit).await? };
-    Ok(HttpResponse::Ok().json(HeartbeatAnswer {
-        agent_id: permit.agent()?.as_uuid(),
+    let actions = leased.into_iter().map(ActionAnswer::from).collect();
+    Ok(answer(state, permit.agent()?, actions))
+}
+
+fn answer(state: &AppState, id: AgentId, actions: Vec<ActionAnswer>) -> HttpResponse {
+    HttpResponse::Ok().json(HeartbeatAnswer {
+        agent_id: id.as_uuid(),
         server_time: state.clock.now(),
         heartbeat_interval: HEARTBEAT_INTERVAL,
-        actions: leased.into_iter().map(ActionAnswer::from).collect(),
-    }))
+        actions,
+    })
+}
+
+/// A heartbeat of `DeployFlow` Fleet, which is answered with what is to run, each command once.
+async fn older_heartbeat(
+    state: &AppState,
+    shown: Older,
+    report: HeartbeatReport,
+) -> Result<HttpResponse, Problem> {
+    let shown = shown.or(report.enrollment_token);
+    let name = report.device_id.map(Name::into_text).ok_or_else(|| {
+        let rule = "the device_id is expected that the answer to /agent/register had";
+        Problem::invalid("/device_id", rule)
+    });
+    let (permit, dialect) = match name {
+        Ok(name) => {
+            let speaking = &[Dialect::DeployFlow];
+            shown.permit_or_admit(state, speaking, &name, report.hostname).await?
+        }
+        // Who shows nothing good learns nothing of what is expected.
+        Err(problem) => {
+            shown.is_let_in(state, Dialect::DeployFlow).await?;
+            return Err(problem);
+        }
+    };
+    let agent_id = permit.agent()?;
+    state.agents.heartbeat(&permit, report.metrics.map(Metrics::from))?;
+    let given = older::hand_out(&state.leases, agent_id, dialect).await?;
+    Ok(answer(state, agent_id, given.into_iter().map(ActionAnswer::from).collect()))
+}
+
+/// A result of `DeployFlow` Fleet, whose agent is whoever has the command unless it says so.
+async fn older_result(
+    state: &AppState,
+    shown: Older,
+    id: Option<CommandId>,
+    body: Json<ResultReport>,
+) -> Result<(Permit<act::ReportAsAgent>, ResultReport), Problem> {
+    let holder = match id {
+        Some(id) => state.leases.holder(id).await.ok(),
+        None => None,
+    };
+    let early = match holder.filter(|_| !shown.shows_nothing()) {
+        // Before its body, which may be large, is taken.
+        Some(holder) => {
+            let name = holder.to_string();
+            Some(shown.permit(state, &[Dialect::DeployFlow], &name).await?.0)
+        }
+        None => None,
+    };
+    let limit = if early.is_some() { older::largest_result(state) } else { MAX_OLDER_HEARTBEAT };
+    let mut report = body.up_to(limit).value().await?;
+    let name = report.device_id.take().map(Name::into_text);
+    if let (Some(permit), None) = (&early, &name) {
+        return Ok((permit.clone(), report));
+    }
+    let name = name.or_else(|| holder.map(|id| id.to_string())).ok_or(LeaseError::NotFound)?;
+    let shown = shown.or(report.enrollment_token.take());
+    Ok((shown.permit(state, &[Dialect::DeployFlow], &name).await?.0, report))
 }

@@ -9,11 +9,12 @@ use muster_customers::RedeemError;
 use muster_kernel::{Actor, AgentId, CustomerId, Deed, GroupId, StorageError, Tags};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{DatabaseTransaction, IntoActiveModel};
+use sea_orm::{DatabaseTransaction, IntoActiveModel, QueryOrder};
 
 use super::SeaAgents;
 use super::entity::{Column, Entity, Model};
 use super::parts::{complete_one, write};
+use super::speakers::keep_admission;
 use crate::audit::Trail;
 use crate::{DatabaseError, customers};
 
@@ -94,6 +95,11 @@ async fn enrol(
         Entity::insert(row(&agent)).exec_without_returning(transaction).await?;
         (agent, "agent.enrol")
     };
+    if let Admission::Token(token) = admission
+        && agent.dialect.is_some()
+    {
+        keep_admission(transaction, agent.id, token).await?;
+    }
     let groups = write(transaction, known.as_ref(), &agent).await?;
     let agent = Agent { groups, ..agent };
     let deed = Deed::created(action, &agent);
@@ -123,6 +129,7 @@ async fn admit(
 }
 
 /// The agent that this machine is already: by its machine id, or where it tells none, by its name.
+/// An older product's is only that product's; Muster's own agent takes its place.
 async fn known(
     transaction: &DatabaseTransaction,
     customer_id: CustomerId,
@@ -134,10 +141,20 @@ async fn known(
             Column::MachineId.is_null().and(Column::Hostname.eq(registration.hostname.as_str()))
         }
     };
-    Entity::find()
+    let of_customer = Entity::find()
         .filter(Column::CustomerId.eq(customer_id.as_uuid()))
-        .filter(Column::DeletedAt.is_null())
-        .filter(same)
-        .one(transaction)
-        .await
+        .filter(Column::DeletedAt.is_null());
+    let Some(dialect) = registration.dialect else {
+        let own = of_customer.clone().filter(same).filter(Column::Dialect.is_null());
+        if let Some(own) = own.one(transaction).await? {
+            return Ok(Some(own));
+        }
+        return of_customer
+            .filter(Column::Hostname.eq(registration.hostname.as_str()))
+            .filter(Column::Dialect.is_not_null())
+            .order_by_asc(Column::Id)
+            .one(transaction)
+            .await;
+    };
+    of_customer.filter(same).filter(Column::Dialect.eq(dialect.as_str())).one(transaction).await
 }

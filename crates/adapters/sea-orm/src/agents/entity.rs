@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use muster_agents::{Agent, OsType};
-use muster_kernel::{AgentId, CustomerId, GroupId, Tags, TokenHash};
+use muster_kernel::{AgentId, CustomerId, Dialect, GroupId, Tags, TokenHash};
 use sea_orm::entity::prelude::*;
 
 use crate::DatabaseError;
@@ -34,6 +34,7 @@ pub(crate) struct Model {
     pub time_zone: Option<String>,
     /// The host name in lower case, by which lists are sorted.
     pub canonical_hostname: String,
+    pub dialect: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -63,6 +64,7 @@ impl Model {
             deleted_at: None,
             time_zone: agent.system_info.as_ref().and_then(|info| info.time_zone.clone()),
             canonical_hostname: agent.hostname.to_lowercase(),
+            dialect: agent.dialect.map(|dialect| dialect.as_str().to_owned()),
         }
     }
 
@@ -74,6 +76,9 @@ impl Model {
     ) -> Result<Agent, DatabaseError> {
         let (row, bad) = (self, DatabaseError::bad_row);
         let last_seen = (row.last_seen != 0).then_some(row.last_seen);
+        let dialect = row.dialect.as_deref().map(Dialect::parse);
+        let dialect =
+            dialect.map(|known| known.ok_or_else(|| bad("agents.dialect"))).transpose()?;
         Ok(Agent {
             id: AgentId::from_uuid(row.id),
             customer_id: CustomerId::from_uuid(row.customer_id),
@@ -87,6 +92,7 @@ impl Model {
             notes: row.notes,
             groups,
             machine_id: row.machine_id,
+            dialect,
             system_info: match row.system_info {
                 Some(text) => Some(from_json(&text, "agents.system_info")?),
                 None => None,

@@ -11,6 +11,7 @@ mod lists;
 pub(crate) mod parts;
 #[cfg(test)]
 pub(crate) mod plans;
+mod speakers;
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,10 @@
 //! The tables `customers` and `enrollment_tokens`.
 
+use ipnet::IpNet;
 use muster_customers::{ApiKey, Customer, EnrollmentToken, Name};
 use muster_kernel::{
-    ApiKeyId, CustomerId, DangerPolicy, EnrollmentTokenId, KeyScope, Plan, TokenHash, UserId,
+    ApiKeyId, CustomerId, DangerPolicy, DialectPolicy, EnrollmentTokenId, KeyScope, Plan,
+    TokenHash, UserId,
 };
 use sea_orm::entity::prelude::*;
 
@@ -19,6 +21,8 @@ pub struct Model {
     pub address: Option<String>,
     pub plan: String,
     pub dangerous_commands: String,
+    pub allowed_dialects: String,
+    pub legacy_networks: String,
     pub created_at: i64,
     pub updated_at: i64,
     pub deleted_at: Option<i64>,
@@ -34,6 +38,16 @@ pub(crate) fn canonical(name: &str) -> String {
     name.to_lowercase()
 }
 
+fn networks(networks: &[IpNet]) -> String {
+    json(&networks.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+fn read_networks(text: &str, column: &'static str) -> Result<Vec<IpNet>, DatabaseError> {
+    let networks: Vec<String> = from_json(text, column)?;
+    let networks = networks.iter().map(|network| network.parse());
+    networks.collect::<Result<_, _>>().map_err(|_| DatabaseError::bad_row(column))
+}
+
 impl From<&Customer> for Model {
     fn from(customer: &Customer) -> Self {
         Self {
@@ -43,6 +57,8 @@ impl From<&Customer> for Model {
             address: customer.address.clone(),
             plan: customer.plan.as_str().to_owned(),
             dangerous_commands: customer.dangerous_commands.as_str().to_owned(),
+            allowed_dialects: json(&customer.dialects.allowed),
+            legacy_networks: networks(&customer.dialects.without_credentials),
             created_at: micros(customer.created_at),
             updated_at: micros(customer.updated_at),
             deleted_at: None,
@@ -60,6 +76,13 @@ impl TryFrom<Model> for Customer {
             address: row.address,
             dangerous_commands: DangerPolicy::parse(&row.dangerous_commands)
                 .ok_or_else(|| DatabaseError::bad_row("customers.dangerous_commands"))?,
+            dialects: DialectPolicy {
+                allowed: from_json(&row.allowed_dialects, "customers.allowed_dialects")?,
+                without_credentials: read_networks(
+                    &row.legacy_networks,
+                    "customers.legacy_networks",
+                )?,
+            },
             plan: Plan::parse(&row.plan).ok_or_else(|| DatabaseError::bad_row("customers.plan"))?,
             created_at: timestamp(row.created_at, "customers.created_at")?,
             updated_at: timestamp(row.updated_at, "customers.updated_at")?,
@@ -173,7 +196,6 @@ pub(crate) mod key {
 impl From<&ApiKey> for key::Model {
     fn from(key: &ApiKey) -> Self {
         let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-        let allowed: Vec<_> = key.allowed.iter().map(ToString::to_string).collect();
         Self {
             id: key.id.as_uuid(),
             customer_id: key.customer_id.as_uuid(),
@@ -181,7 +203,7 @@ impl From<&ApiKey> for key::Model {
             key_hash: key.hash.as_bytes().to_vec(),
             hint: key.hint.clone(),
             scopes: json(&scopes),
-            allowed_addresses: json(&allowed),
+            allowed_addresses: networks(&key.allowed),
             is_default: key.is_default,
             created_by: key.created_by.as_uuid(),
             created_at: micros(key.created_at),
@@ -199,8 +221,6 @@ impl TryFrom<key::Model> for ApiKey {
         let bad = DatabaseError::bad_row;
         let scopes: Vec<String> = from_json(&row.scopes, "api_keys.scopes")?;
         let scopes = scopes.iter().map(|text| KeyScope::parse(text));
-        let allowed: Vec<String> = from_json(&row.allowed_addresses, "api_keys.allowed_addresses")?;
-        let allowed = allowed.iter().map(|text| text.parse());
         Ok(Self {
             id: ApiKeyId::from_uuid(row.id),
             customer_id: CustomerId::from_uuid(row.customer_id),
@@ -208,9 +228,7 @@ impl TryFrom<key::Model> for ApiKey {
             hash: TokenHash::from_slice(&row.key_hash).ok_or_else(|| bad("api_keys.key_hash"))?,
             hint: row.hint,
             scopes: scopes.collect::<Option<_>>().ok_or_else(|| bad("api_keys.scopes"))?,
-            allowed: allowed
-                .collect::<Result<_, _>>()
-                .map_err(|_| bad("api_keys.allowed_addresses"))?,
+            allowed: read_networks(&row.allowed_addresses, "api_keys.allowed_addresses")?,
             is_default: row.is_default,
             created_by: UserId::from_uuid(row.created_by),
             created_at: timestamp(row.created_at, "api_keys.created_at")?,

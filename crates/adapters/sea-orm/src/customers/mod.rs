@@ -6,11 +6,12 @@ mod tokens;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use muster_agents::DialectPolicies;
 use muster_commands::DangerPolicies;
 use muster_customers::{Customer, CustomerChange, CustomerRepository, CustomerWriteError};
 use muster_kernel::{
-    Author, Cursor, CustomerId, DangerPolicy, Deed, Page, PageRequest, StorageError, TenantScope,
-    Timestamp,
+    Author, Cursor, CustomerId, DangerPolicy, Deed, DialectPolicy, Page, PageRequest, StorageError,
+    TenantScope, Timestamp, TokenHash,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr};
@@ -236,6 +237,33 @@ impl DangerPolicies for SeaCustomers {
     async fn danger_policy(&self, customer: CustomerId) -> Result<DangerPolicy, StorageError> {
         let customer = self.find(&TenantScope::All, customer).await?;
         Ok(customer.map_or(DangerPolicy::Approve, |customer| customer.dangerous_commands))
+    }
+}
+
+#[async_trait]
+impl DialectPolicies for SeaCustomers {
+    async fn of_customer(&self, customer: CustomerId) -> Result<DialectPolicy, StorageError> {
+        let customer = self.find(&TenantScope::All, customer).await?;
+        Ok(customer.map(|customer| customer.dialects).unwrap_or_default())
+    }
+
+    async fn of_token(
+        &self,
+        token: TokenHash,
+    ) -> Result<Option<(CustomerId, DialectPolicy)>, StorageError> {
+        let token = tokens::find_by_hash(self.database.reader(), token).await?;
+        let Some(token) = token.filter(|token| token.revoked_at.is_none()) else {
+            return Ok(None);
+        };
+        Ok(Some((token.customer_id, self.of_customer(token.customer_id).await?)))
+    }
+
+    async fn with_networks(&self) -> Result<Vec<(CustomerId, DialectPolicy)>, StorageError> {
+        let open = Column::DeletedAt.is_null().and(Column::LegacyNetworks.ne("[]"));
+        let rows = Entity::find().filter(open).all(self.database.reader()).await;
+        let customers = rows.map_err(reading)?.into_iter().map(Customer::try_from);
+        let open = customers.map(|customer| customer.map(|it| (it.id, it.dialects)));
+        Ok(open.collect::<Result<_, _>>()?)
     }
 }
 

@@ -9,7 +9,9 @@ use muster_kernel::{
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{
+    Condition, ConnectionTrait, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect,
+};
 
 use super::entity::token::{Column, Entity, Model};
 use crate::audit::Trail;
@@ -158,12 +160,9 @@ pub(crate) async fn redeem(
     hash: TokenHash,
     now: Timestamp,
 ) -> Result<Result<EnrollmentToken, RedeemError>, DatabaseError> {
-    let row = Entity::find()
-        .filter(Column::TokenHash.eq(hash.as_bytes().to_vec()))
-        .one(transaction)
-        .await?;
-    let Some(row) = row else { return Ok(Err(RedeemError::Invalid)) };
-    let mut token = EnrollmentToken::try_from(row)?;
+    let Some(mut token) = find_by_hash(transaction, hash).await? else {
+        return Ok(Err(RedeemError::Invalid));
+    };
     if let Err(error) = token.redeem(now) {
         return Ok(Err(error));
     }
@@ -173,6 +172,16 @@ pub(crate) async fn redeem(
         .exec(transaction)
         .await?;
     Ok(Ok(token))
+}
+
+/// The token with this hash, whether or not it still lets anybody in.
+pub(super) async fn find_by_hash<C: ConnectionTrait>(
+    connection: &C,
+    hash: TokenHash,
+) -> Result<Option<EnrollmentToken>, DatabaseError> {
+    let wanted = Column::TokenHash.eq(hash.as_bytes().to_vec());
+    let row = Entity::find().filter(wanted).one(connection).await?;
+    row.map(EnrollmentToken::try_from).transpose()
 }
 
 /// Revokes every token of a customer.

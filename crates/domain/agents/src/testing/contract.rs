@@ -8,11 +8,12 @@ use muster_kernel::{
 };
 
 use super::connections::{connections_are_kept, copies_are_decided_about};
+use super::legacy::speakers_are_found;
 use super::{connection, lists};
 use crate::{
     Admission, AgentChange, AgentProgram, AgentRepository, AgentSelection, AgentTokens,
     ConnectionLog, CopyVerdicts, Criteria, Enrol, EnrolCandidate, EnrolError, ONLINE_FOR, OsType,
-    Registration, RegistrationRequest, SystemInfo,
+    Registration, RegistrationRequest, Speakers, SystemInfo,
 };
 
 /// What the contract suite needs of a registry: itself, and customers whose tokens are good.
@@ -50,18 +51,18 @@ pub fn candidate(
     }
 }
 
-const fn author() -> Author {
+pub(super) const fn author() -> Author {
     Author::system()
 }
 
-/// The contract of [`AgentRepository`], [`AgentTokens`], [`Enrol`], [`ConnectionLog`] and
-/// [`CopyVerdicts`], to be run on an empty registry.
+/// The contract of [`AgentRepository`], [`AgentTokens`], [`Enrol`], [`ConnectionLog`],
+/// [`CopyVerdicts`] and [`Speakers`], to be run on an empty registry.
 ///
 /// # Panics
 /// When the registry breaks it.
 pub async fn contract<R>(subject: &Subject<'_, R>)
 where
-    R: AgentRepository + AgentTokens + Enrol + ConnectionLog + CopyVerdicts,
+    R: AgentRepository + AgentTokens + Enrol + ConnectionLog + CopyVerdicts + Speakers,
 {
     let (clock, entropy) = (FakeClock::default(), SeededEntropy::new(11));
     the_same_machine_is_the_same_agent(subject, &clock, &entropy).await;
@@ -73,6 +74,7 @@ where
     a_deleted_agent_is_gone(subject, &clock, &entropy).await;
     connections_are_kept(subject, &clock, &entropy).await;
     copies_are_decided_about(subject, &clock, &entropy).await;
+    speakers_are_found(subject, &clock, &entropy).await;
 }
 
 async fn machines_are_picked_by_everything_that_is_given<

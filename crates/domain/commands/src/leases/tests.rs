@@ -85,6 +85,89 @@ async fn a_result_counts_once_with_what_is_kept_of_its_output() {
     assert_eq!(world.taken(60).await, []);
 }
 
+impl World {
+    /// What an agent of an older product is given after so many seconds more.
+    async fn entrusted(&self, seconds: i64) -> Vec<CommandId> {
+        self.clock.advance(TimeDelta::seconds(seconds));
+        let agent_id = command(1).agent_id;
+        let waiting = self.leases.waiting(agent_id, Dialect::RemoteAgentManager).await.unwrap();
+        let mut given = Vec::new();
+        for plain in waiting.commands {
+            if self.leases.entrust(agent_id, plain.id).await.unwrap().is_some() {
+                given.push(plain.id);
+            }
+        }
+        given
+    }
+}
+
+#[tokio::test]
+async fn an_agent_of_an_older_product_is_given_a_command_once_whatever_is_heard_of_it() {
+    let world = world();
+    let command = command(1);
+    world.give(&command).await;
+    assert_eq!(world.entrusted(0).await, [command.id]);
+    assert_eq!(world.now(command.id).await.status(), Status::Running);
+    assert_eq!(world.entrusted(60).await, []);
+    assert_eq!(world.entrusted(60).await, []);
+    assert_eq!(world.leases.entrust(command.agent_id, command.id).await.unwrap(), None);
+    let late = world.leases.hear(command.agent_id, command.id, completed("late")).await.unwrap();
+    assert_eq!(late.status(), Status::Completed);
+}
+
+#[tokio::test]
+async fn what_was_dispatched_to_an_older_agent_and_not_given_to_it_is_given_to_it_later() {
+    let world = world();
+    let command = command(1);
+    world.give(&command).await;
+    let agent_id = command.agent_id;
+    for _ in 0..2 {
+        let waiting = world.leases.waiting(agent_id, Dialect::RemoteAgentManager).await.unwrap();
+        assert_eq!(waiting.commands.len(), 1, "the server died before it was entrusted");
+    }
+    assert_eq!(world.entrusted(0).await, [command.id]);
+}
+
+#[tokio::test]
+async fn a_command_of_an_older_agent_that_nothing_is_heard_of_is_interrupted_in_the_end() {
+    let world = world();
+    let command = command(1);
+    world.give(&command).await;
+    world.entrusted(0).await;
+    let timeout = i64::try_from(command.spec.timeout.as_secs()).unwrap();
+    assert_eq!(world.entrusted(timeout + 120).await, []);
+    assert_eq!(world.now(command.id).await.status(), Status::Running);
+    assert_eq!(world.entrusted(1).await, []);
+    assert_eq!(world.now(command.id).await.status(), Status::Failed);
+}
+
+#[tokio::test]
+async fn what_can_not_be_said_in_a_dialect_ends_and_says_why() {
+    let world = world();
+    let mut command = command(1);
+    command.spec.shell_type = crate::ShellType::Pwsh;
+    world.give(&command).await;
+    assert_eq!(world.entrusted(0).await, []);
+    let ended = world.now(command.id).await;
+    let Some(Outcome::Failed(failure)) = ended.end().map(|end| &end.outcome) else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(failure.code, UNSUPPORTED);
+    assert!(failure.detail.as_ref().unwrap().contains("pwsh"));
+}
+
+#[tokio::test]
+async fn what_was_cancelled_before_it_was_given_to_an_older_agent_is_not_given_to_it() {
+    let world = world();
+    let command = command(1);
+    world.give(&command).await;
+    world.leases.waiting(command.agent_id, Dialect::RemoteAgentManager).await.unwrap();
+    let cancel = Entry::Event(Event::CancelRequested { at: noon() });
+    world.ledger.record(command.agent_id, command.id, cancel).await.unwrap();
+    assert_eq!(world.entrusted(0).await, []);
+    assert_eq!(world.now(command.id).await.status(), Status::Cancelled);
+}
+
 #[tokio::test]
 async fn another_agents_command_is_not_there() {
     let world = world();

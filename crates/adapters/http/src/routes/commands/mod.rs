@@ -209,6 +209,7 @@ impl From<CommandsError> for Problem {
             CommandsError::Dangerous(_) => Self::new(ProblemCode::DangerousCommand, text),
             CommandsError::Denied(denied) => denied.into(),
             CommandsError::Ended => Self::new(ProblemCode::CommandEnded, text),
+            CommandsError::CanNotCancel(_) => Self::new(ProblemCode::WrongState, text),
             CommandsError::Storage(error) => error.into(),
         }
     }

@@ -1,6 +1,6 @@
 //! Looking commands up.
 
-use actix_web::{HttpRequest, Responder, web};
+use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
 use muster_commands::{CommandFilter, CommandsError, SafetyLevel, Status};
 use muster_kernel::{AgentId, CommandId, CustomerId, Permit, RunId, act};
@@ -9,7 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::CommandAnswer;
-use crate::extract::{Id, ListAnswer, May, PageQuery, Query};
+use crate::extract::{CommandsOf, Id, ListAnswer, May, PageQuery, Query};
+use crate::routes::older;
 use crate::{AppState, Problem};
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -113,7 +114,8 @@ pub(crate) async fn list(
     page(&state, &permit, query.0, None, list.0).await
 }
 
-/// An agent's commands, the newest first.
+/// An agent's commands, the newest first. An agent of Remote Agent Manager that asks for its own
+/// beneath `/api` is handed what it is to run instead, in that product's words.
 #[utoipa::path(
     get, path = "/agents/{id}/commands", tag = "commands", operation_id = "list_agent_commands",
     params(("id" = Uuid, Path), CommandQuery, PageQuery),
@@ -121,12 +123,18 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn of_agent(
     state: web::Data<AppState>,
-    permit: May<act::ReadCommands>,
+    asks: CommandsOf,
     id: Id<AgentId>,
     query: Query<CommandQuery>,
     list: Query<PageQuery>,
-) -> Result<impl Responder, Problem> {
-    page(&state, &permit, query.0, Some(id.get()?), list.0).await
+) -> Result<HttpResponse, Problem> {
+    match asks {
+        CommandsOf::Agent(id) => Ok(HttpResponse::Ok().json(older::orders(&state, id).await?)),
+        CommandsOf::Reader(permit) => {
+            let page = page(&state, &permit, query.0, Some(id.get()?), list.0).await?;
+            Ok(HttpResponse::Ok().json(page))
+        }
+    }
 }
 
 /// One command, with its output.

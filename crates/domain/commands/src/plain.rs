@@ -1,0 +1,193 @@
+//! Commands for agents of older products, which take one text for one shell and nothing else.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use muster_kernel::{AgentId, CommandId, Dialect};
+
+use crate::{Command, Payload, ShellType, Spec};
+
+/// `failure.code` of a command that can't be said in its agent's dialect.
+pub const UNSUPPORTED: &str = "UNSUPPORTED";
+
+/// A command as agents of an older product take it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainCommand {
+    /// Which.
+    pub id: CommandId,
+    /// Whose.
+    pub agent_id: AgentId,
+    /// What the shell reads: arguments, and what the dialect has no field for, are in it as literals.
+    pub text: String,
+    /// The shell.
+    pub shell: PlainShell,
+    /// How long it may run, in whole seconds.
+    pub timeout: u64,
+    /// Where it runs, if the dialect has a field for that.
+    pub working_directory: Option<String>,
+    /// Variables on top of the machine's own, if the dialect has a field for them.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A shell of an older product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainShell {
+    /// The Windows command prompt.
+    Cmd,
+    /// Whichever `PowerShell` the agent has.
+    Powershell,
+    /// GNU Bash.
+    Bash,
+}
+
+/// Why a command can't be said in a dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unsayable {
+    /// The dialect's agents write secrets into their output and logs.
+    #[error("agents of {} can't keep secrets to themselves; use Muster's own agent", .0.product())]
+    Secrets(Dialect),
+    /// The dialect's agents have no such shell.
+    #[error("agents of {} have no {}; they run {}", .0.product(), .1.as_str(), shells(*.0))]
+    Shell(Dialect, ShellType),
+    /// There is no sure way to hand arguments to cmd in one line.
+    #[error("agents of older products hand no arguments to cmd; write them into the command")]
+    CmdArguments,
+    /// A script for cmd has lines, and there is room for one.
+    #[error("agents of older products run one line of cmd, and this has more")]
+    CmdLines,
+}
+
+impl PlainShell {
+    /// The name in the older products' messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cmd => "cmd",
+            Self::Powershell => "powershell",
+            Self::Bash => "bash",
+        }
+    }
+
+    /// The shell that an agent of this dialect reads such a text with.
+    const fn of(dialect: Dialect, shell: ShellType) -> Option<Self> {
+        match (dialect, shell) {
+            // It takes what it finds: Windows PowerShell there, PowerShell 7 elsewhere.
+            (Dialect::DexAgents | Dialect::DeployFlow, ShellType::Powershell | ShellType::Pwsh)
+            | (Dialect::RemoteAgentManager, ShellType::Powershell) => Some(Self::Powershell),
+            (Dialect::RemoteAgentManager, ShellType::Cmd) => Some(Self::Cmd),
+            (Dialect::RemoteAgentManager, ShellType::Bash | ShellType::Sh) => Some(Self::Bash),
+            (Dialect::DexAgents | Dialect::DeployFlow | Dialect::RemoteAgentManager, _) => None,
+        }
+    }
+}
+
+const fn shells(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::DexAgents | Dialect::DeployFlow => "PowerShell",
+        Dialect::RemoteAgentManager => "bash, powershell and cmd",
+    }
+}
+
+impl PlainCommand {
+    /// The command as agents of this dialect take it: with the same arguments and variables, none
+    /// of which is read as code.
+    ///
+    /// # Errors
+    /// [`Unsayable`] when they can't; it must not run in part.
+    pub fn of(dialect: Dialect, command: &Command, payload: &Payload) -> Result<Self, Unsayable> {
+        let spec = &command.spec;
+        if !payload.secrets.is_empty() {
+            return Err(Unsayable::Secrets(dialect));
+        }
+        let shell = PlainShell::of(dialect, spec.shell_type)
+            .ok_or(Unsayable::Shell(dialect, spec.shell_type))?;
+        let text = match (&payload.script, shell) {
+            (script, PlainShell::Cmd) => cmd(spec, script.as_deref())?,
+            (Some(script), PlainShell::Bash) => bash_script(script, &spec.args),
+            (None, PlainShell::Bash) => bash(&spec.command, &spec.args),
+            (Some(script), PlainShell::Powershell) => powershell_script(script, &spec.args),
+            (None, PlainShell::Powershell) => powershell(&spec.command, &spec.args),
+        };
+        let mut plain = Self {
+            id: command.id,
+            agent_id: command.agent_id,
+            text,
+            shell,
+            timeout: whole_seconds(spec.timeout),
+            working_directory: spec.working_directory.clone(),
+            environment: spec.environment.clone(),
+        };
+        plain.put_into_text(dialect);
+        Ok(plain)
+    }
+
+    /// Says in the text what the dialect has no field for. Its shell is `PowerShell` then.
+    fn put_into_text(&mut self, dialect: Dialect) {
+        let mut lines = String::new();
+        if dialect != Dialect::RemoteAgentManager {
+            for (name, value) in std::mem::take(&mut self.environment) {
+                let _ = writeln!(lines, "${{env:{name}}} = {}", powershell_literal(&value));
+            }
+        }
+        if dialect == Dialect::DeployFlow
+            && let Some(folder) = self.working_directory.take()
+        {
+            let _ = writeln!(lines, "Set-Location -LiteralPath {}", powershell_literal(&folder));
+        }
+        self.text.insert_str(0, &lines);
+    }
+}
+
+/// Seconds, of which a part counts as a whole.
+fn whole_seconds(timeout: Duration) -> u64 {
+    timeout.as_secs().saturating_add(u64::from(timeout.subsec_nanos() > 0))
+}
+
+fn cmd(spec: &Spec, script: Option<&str>) -> Result<String, Unsayable> {
+    if !spec.args.is_empty() {
+        return Err(Unsayable::CmdArguments);
+    }
+    let text = script.unwrap_or(&spec.command);
+    if text.trim_end().contains(['\n', '\r']) {
+        return Err(Unsayable::CmdLines);
+    }
+    Ok(text.to_owned())
+}
+
+fn bash(command: &str, args: &[String]) -> String {
+    args.iter().fold(command.to_owned(), |text, arg| text + " " + &bash_literal(arg))
+}
+
+fn bash_script(script: &str, args: &[String]) -> String {
+    if args.is_empty() { script.to_owned() } else { format!("{}\n{script}", bash("set --", args)) }
+}
+
+/// `text` in single quotes, in which Bash reads nothing else.
+fn bash_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn powershell(command: &str, args: &[String]) -> String {
+    if args.is_empty() {
+        return command.to_owned();
+    }
+    let literals: Vec<_> = args.iter().map(|arg| powershell_literal(arg)).collect();
+    format!("$musterArgs = @({})\n{command} @musterArgs", literals.join(", "))
+}
+
+fn powershell_script(script: &str, args: &[String]) -> String {
+    if args.is_empty() {
+        return script.to_owned();
+    }
+    powershell(&format!("& {{\n{script}\n}}"), args)
+}
+
+/// `text` in single quotes; `PowerShell` takes the typographic ones for quotes as well.
+fn powershell_literal(text: &str) -> String {
+    let quote = |character| matches!(character, '\'' | '\u{2018}'..='\u{201b}');
+    let doubled = text.chars().flat_map(|it| std::iter::repeat_n(it, 1 + usize::from(quote(it))));
+    format!("'{}'", doubled.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests;
