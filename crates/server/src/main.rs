@@ -4,10 +4,12 @@ mod absentees;
 mod backup;
 mod config;
 mod descriptors;
+mod import;
 mod jobs;
 mod leading;
 mod logging;
 mod observability;
+mod older;
 mod orphans;
 mod policy;
 mod polls;
@@ -63,6 +65,11 @@ enum Command {
         file: PathBuf,
         #[command(flatten)]
         settings: Settings,
+    },
+    /// Take over the data of an older product; the server may run meanwhile.
+    Import {
+        #[command(subcommand)]
+        product: import::Product,
     },
     /// Work on the secrets in the database; the server may run meanwhile.
     Secrets {
@@ -148,6 +155,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Restore { file, settings } => {
             system.block_on(backup::restore(&file, &Config::load(settings)?))
         }
+        Command::Import { product } => system.block_on(import::run(product)),
         Command::Secrets { work: SecretsWork::Rotate(settings) } => {
             system.block_on(rotate(&Config::load(settings)?))
         }

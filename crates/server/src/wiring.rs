@@ -1,6 +1,7 @@
 //! Which adapter stands behind which port.
 
 mod alerting;
+mod importing;
 mod measuring;
 mod planning;
 mod registry;
@@ -40,6 +41,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::alerting::Watch;
+pub(crate) use self::importing::{ImportTarget, import_target};
 use self::measuring::Measuring;
 use self::planning::Planning;
 use self::registry::Registry;

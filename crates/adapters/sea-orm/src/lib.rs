@@ -2,6 +2,7 @@
 //!
 //! - [`Database`]: readers side by side, writes one after the other, many to a commit
 //! - [`copy()`]: everything from one database to another; [`backup()`]: a file beside a running server
+//! - [`read_dexagents()`]: what an older product left in its own database
 //! - one folder per domain, which mirrors that domain's ports
 //!
 //! To add a repository: write its entity and its migration, turn rows into domain types by a
@@ -24,6 +25,7 @@ mod gathered;
 mod groups;
 mod idempotency;
 mod identity;
+mod import;
 mod installation;
 mod leaderships;
 mod library;
@@ -48,6 +50,9 @@ pub use database::Database;
 pub use error::DatabaseError;
 pub use groups::SeaGroups;
 pub use identity::SeaIdentity;
+pub use import::{
+    DexAgent, DexAgentsData, DexUser, ImportError, ImportSource, Unreadable, read_dexagents,
+};
 pub use leaderships::SeaLeaderships;
 pub use library::SeaLibrary;
 pub use metrics::SeaMetrics;
