@@ -134,6 +134,16 @@ impl<T> Page<T> {
             total: self.total,
         }
     }
+
+    /// The same where that may fail.
+    ///
+    /// # Errors
+    /// The first that comes up.
+    pub fn try_map<U, E>(self, change: impl FnMut(T) -> Result<U, E>) -> Result<Page<U>, E> {
+        let Self { items, next_cursor, total } = self;
+        let items = items.into_iter().map(change).collect::<Result<_, E>>()?;
+        Ok(Page { items, next_cursor, total })
+    }
 }
 
 #[cfg(test)]

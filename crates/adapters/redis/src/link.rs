@@ -149,11 +149,6 @@ impl Redis {
         self.0.losses.load(Ordering::Relaxed)
     }
 
-    /// Waits until Redis is there.
-    pub async fn until_up(&self) {
-        let _ = self.0.state.subscribe().wait_for(|up| *up).await;
-    }
-
     pub(crate) fn name(&self, name: &str) -> String {
         format!("{}{name}", self.0.prefix)
     }

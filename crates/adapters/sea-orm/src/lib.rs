@@ -30,6 +30,7 @@ mod installation;
 mod leaderships;
 mod library;
 mod metrics;
+mod pages;
 mod runs;
 mod schedules;
 mod settings;

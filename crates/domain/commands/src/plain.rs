@@ -101,41 +101,52 @@ impl PlainCommand {
         }
         let shell = PlainShell::of(dialect, spec.shell_type)
             .ok_or(Unsayable::Shell(dialect, spec.shell_type))?;
-        let text = match (&payload.script, shell) {
-            (script, PlainShell::Cmd) => cmd(spec, script.as_deref())?,
+        let mut environment = spec.environment.clone();
+        let mut working_directory = spec.working_directory.clone();
+        let unsaid = in_text(dialect, &mut environment, &mut working_directory);
+        let text = match (payload.script.as_deref(), shell) {
+            (script, PlainShell::Cmd) => cmd(spec, script)?,
             (Some(script), PlainShell::Bash) => bash_script(script, &spec.args),
             (None, PlainShell::Bash) => bash(&spec.command, &spec.args),
-            (Some(script), PlainShell::Powershell) => powershell_script(script, &spec.args),
-            (None, PlainShell::Powershell) => powershell(&spec.command, &spec.args),
+            (Some(script), PlainShell::Powershell) if unsaid.is_empty() && spec.args.is_empty() => {
+                script.to_owned()
+            }
+            (Some(script), PlainShell::Powershell) => {
+                unsaid + &powershell(&script_block(script), &spec.args)
+            }
+            (None, PlainShell::Powershell) => unsaid + &powershell(&spec.command, &spec.args),
         };
-        let mut plain = Self {
+        Ok(Self {
             id: command.id,
             agent_id: command.agent_id,
             text,
             shell,
             timeout: whole_seconds(spec.timeout),
-            working_directory: spec.working_directory.clone(),
-            environment: spec.environment.clone(),
-        };
-        plain.put_into_text(dialect);
-        Ok(plain)
+            working_directory,
+            environment,
+        })
     }
+}
 
-    /// Says in the text what the dialect has no field for. Its shell is `PowerShell` then.
-    fn put_into_text(&mut self, dialect: Dialect) {
-        let mut lines = String::new();
-        if dialect != Dialect::RemoteAgentManager {
-            for (name, value) in std::mem::take(&mut self.environment) {
-                let _ = writeln!(lines, "${{env:{name}}} = {}", powershell_literal(&value));
-            }
+/// Takes what the dialect has no field for, and says it in lines of `PowerShell`, which is the shell
+/// of those that lack one.
+fn in_text(
+    dialect: Dialect,
+    environment: &mut BTreeMap<String, String>,
+    working_directory: &mut Option<String>,
+) -> String {
+    let mut lines = String::new();
+    if dialect != Dialect::RemoteAgentManager {
+        for (name, value) in std::mem::take(environment) {
+            let _ = writeln!(lines, "${{env:{name}}} = {}", powershell_literal(&value));
         }
-        if dialect == Dialect::DeployFlow
-            && let Some(folder) = self.working_directory.take()
-        {
-            let _ = writeln!(lines, "Set-Location -LiteralPath {}", powershell_literal(&folder));
-        }
-        self.text.insert_str(0, &lines);
     }
+    if dialect == Dialect::DeployFlow
+        && let Some(folder) = working_directory.take()
+    {
+        let _ = writeln!(lines, "Set-Location -LiteralPath {}", powershell_literal(&folder));
+    }
+    lines
 }
 
 /// Seconds, of which a part counts as a whole.
@@ -175,11 +186,10 @@ fn powershell(command: &str, args: &[String]) -> String {
     format!("$musterArgs = @({})\n{command} @musterArgs", literals.join(", "))
 }
 
-fn powershell_script(script: &str, args: &[String]) -> String {
-    if args.is_empty() {
-        return script.to_owned();
-    }
-    powershell(&format!("& {{\n{script}\n}}"), args)
+/// A script as a command. It is read by itself: whatever has to be at the top of a script, such as its
+/// parameters, is at the top, and what is behind its last line is no part of it.
+fn script_block(script: &str) -> String {
+    format!("& ([scriptblock]::Create({}))", powershell_literal(script))
 }
 
 /// `text` in single quotes; `PowerShell` takes the typographic ones for quotes as well.

@@ -110,12 +110,7 @@ struct Rows {
 #[derive(Debug, Default)]
 pub struct FakeLedger(Mutex<Rows>);
 
-impl FakeLedger {
-    /// From now on the agent counts as removed.
-    pub fn remove_agent(&self, id: AgentId) {
-        self.0.lock().removed_agents.insert(id);
-    }
-}
+impl FakeLedger {}
 
 fn apply(rows: &mut Rows, agent_id: AgentId, id: CommandId, entry: Entry) -> Option<Recorded> {
     let command = rows.commands.get_mut(&id).filter(|command| command.agent_id == agent_id)?;

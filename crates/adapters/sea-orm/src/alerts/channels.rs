@@ -4,15 +4,16 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_alerts::{Channel, ChannelRepository, Update};
 use muster_kernel::{
-    AlertChannelId, Author, Cursor, CustomerId, Deed, Page, PageRequest, Sealed, StorageError,
-    TenantScope, Timestamp,
+    AlertChannelId, Author, CustomerId, Deed, Page, PageRequest, Sealed, StorageError, TenantScope,
+    Timestamp,
 };
 use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QuerySelect};
 
 use super::{SeaAlerts, deliveries, reading, rules};
 use crate::audit::Trail;
 use crate::columns::{from_json, json, micros, scoped, timestamp};
+use crate::pages;
 use crate::{DatabaseError, customers};
 
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
@@ -162,18 +163,8 @@ impl ChannelRepository for SeaAlerts {
     ) -> Result<Page<Channel>, StorageError> {
         let reader = self.database.reader();
         let matching = Entity::find().filter(scoped(Column::CustomerId, scope));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let after = page.cursor.as_ref().map(|cursor| Column::Id.gt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(after))
-            .order_by_asc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let channels =
-            rows.into_iter().map(Channel::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(channels, page, total, |row| Cursor::after(row.id.as_uuid())))
+        let page = pages::oldest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(Channel::try_from)?)
     }
 
     async fn update(

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_alerts::{Delivery, DeliveryRepository, DeliveryState, Forgotten};
 use muster_kernel::{
-    AlertChannelId, AlertId, Cursor, DeliveryId, Page, PageRequest, StorageError, Timestamp,
+    AlertChannelId, AlertId, DeliveryId, Page, PageRequest, StorageError, Timestamp,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoColumnRef, Query, SimpleExpr};
@@ -15,6 +15,7 @@ use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, Query
 use super::{SeaAlerts, cause, change, entity, reading};
 use crate::DatabaseError;
 use crate::columns::{from_json, json, micros, timestamp};
+use crate::pages;
 
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "alert_deliveries")]
@@ -282,18 +283,8 @@ impl DeliveryRepository for SeaAlerts {
     ) -> Result<Page<Delivery>, StorageError> {
         let reader = self.database.reader();
         let through = Entity::find().filter(Column::ChannelId.eq(channel.as_uuid()));
-        let total = through.clone().count(reader).await.map_err(reading)?;
-        let before = page.cursor.as_ref().map(|cursor| Column::Id.lt(cursor.id));
-        let rows = through
-            .filter(Condition::all().add_option(before))
-            .order_by_desc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let deliveries =
-            rows.into_iter().map(Delivery::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(deliveries, page, total, |row| Cursor::after(row.id.as_uuid())))
+        let page = pages::newest_first(reader, through, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(Delivery::try_from)?)
     }
 
     async fn forget(&self, before: Timestamp, limit: u64) -> Result<Forgotten, StorageError> {

@@ -16,7 +16,7 @@ use muster_alerts::{
     Alert, AlertFilter, AlertRepository, Cause, Change, Delivery, Find, Opened, Replacement, Step,
 };
 use muster_kernel::{
-    Actor, AgentId, AlertId, AlertRuleId, Author, Cursor, CustomerId, Deed, Page, PageRequest,
+    Actor, AgentId, AlertId, AlertRuleId, Author, CustomerId, Deed, Page, PageRequest,
     StorageError, TenantScope, Timestamp,
 };
 use sea_orm::entity::prelude::*;
@@ -25,7 +25,7 @@ use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, Query
 
 use crate::audit::Trail;
 use crate::columns::{micros, scoped};
-use crate::{Database, DatabaseError};
+use crate::{Database, DatabaseError, pages};
 use entity::{Column, Entity, Model, cause, change};
 
 /// How many alerts are opened in one transaction.
@@ -312,18 +312,8 @@ impl AlertRepository for SeaAlerts {
             .add_option(filter.customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
             .add_option(filter.agent_id.map(about));
         let matching = Entity::find().filter(passes);
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let before = page.cursor.as_ref().map(|cursor| Column::Id.lt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(before))
-            .order_by_desc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let alerts =
-            rows.into_iter().map(Alert::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(alerts, page, total, |row| Cursor::after(row.id.as_uuid())))
+        let page = pages::newest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(Alert::try_from)?)
     }
 
     async fn history(&self, id: AlertId) -> Result<Vec<Change>, StorageError> {

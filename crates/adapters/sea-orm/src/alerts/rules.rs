@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_alerts::{Rule, RuleRepository, Severity, Update};
 use muster_kernel::{
-    AlertChannelId, AlertRuleId, Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError,
+    AlertChannelId, AlertRuleId, Author, CustomerId, Deed, Page, PageRequest, StorageError,
     TenantScope, Timestamp,
 };
 use sea_orm::entity::prelude::*;
@@ -15,6 +15,7 @@ use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, Query
 use super::{SeaAlerts, deviations, reading, resolve_all};
 use crate::audit::Trail;
 use crate::columns::{from_json, json, micros, scoped, timestamp};
+use crate::pages;
 use crate::{DatabaseError, customers};
 
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
@@ -208,18 +209,8 @@ impl RuleRepository for SeaAlerts {
     ) -> Result<Page<Rule>, StorageError> {
         let reader = self.database.reader();
         let matching = Entity::find().filter(scoped(Column::CustomerId, scope));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let after = page.cursor.as_ref().map(|cursor| Column::Id.gt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(after))
-            .order_by_asc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let rules =
-            rows.into_iter().map(Rule::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(rules, page, total, |row| Cursor::after(row.id.as_uuid())))
+        let page = pages::oldest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(Rule::try_from)?)
     }
 
     async fn update(&self, rule: Rule, author: &Author) -> Result<Update<Rule>, StorageError> {

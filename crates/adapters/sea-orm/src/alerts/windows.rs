@@ -4,16 +4,17 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_alerts::{MaintenanceWindow, Span, WindowRepository};
 use muster_kernel::{
-    Author, Cursor, CustomerId, Deed, MaintenanceWindowId, Page, PageRequest, StorageError,
-    TenantScope, Timestamp,
+    Author, CustomerId, Deed, MaintenanceWindowId, Page, PageRequest, StorageError, TenantScope,
+    Timestamp,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder};
 
 use super::{SeaAlerts, reading};
 use crate::audit::Trail;
 use crate::columns::{from_json, json, micros, scoped, timestamp};
+use crate::pages;
 use crate::{DatabaseError, customers};
 
 #[derive(Debug, Clone, PartialEq, Eq, DeriveEntityModel)]
@@ -134,20 +135,8 @@ impl WindowRepository for SeaAlerts {
     ) -> Result<Page<MaintenanceWindow>, StorageError> {
         let reader = self.database.reader();
         let matching = Entity::find().filter(scoped(Column::CustomerId, scope));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let after = page.cursor.as_ref().map(|cursor| Column::Id.gt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(after))
-            .order_by_asc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let windows = rows
-            .into_iter()
-            .map(MaintenanceWindow::try_from)
-            .collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(windows, page, total, |row| Cursor::after(row.id.as_uuid())))
+        let page = pages::oldest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(MaintenanceWindow::try_from)?)
     }
 
     async fn delete(

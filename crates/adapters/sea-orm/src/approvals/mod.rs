@@ -11,19 +11,16 @@ use muster_commands::approvals::{
     Approval, ApprovalEvent, ApprovalFilter, ApprovalRepository, ApprovalStatus, Kept,
 };
 use muster_kernel::{
-    ApprovalId, Author, Cursor, CustomerId, Deed, Page, PageRequest, StorageError, TenantScope,
-    Timestamp,
+    ApprovalId, Author, CustomerId, Deed, Page, PageRequest, StorageError, TenantScope, Timestamp,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{
-    Condition, ConnectionTrait, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect,
-};
+use sea_orm::{Condition, ConnectionTrait, DatabaseTransaction, IntoActiveModel, QuerySelect};
 
 use crate::audit::Trail;
 use crate::columns::{all_scoped, micros};
 use crate::idempotency::{Remembered, remember};
-use crate::{Database, DatabaseError};
+use crate::{Database, DatabaseError, pages};
 use entity::{APPROVED, Column, Entity, Model, PENDING, REJECTED, customer};
 
 /// Approvals, in the tables `approvals` and `approval_customers`.
@@ -125,17 +122,9 @@ impl ApprovalRepository for SeaApprovals {
         let reader = self.database.reader();
         let status = filter.status.map(|status| of_status(status, now));
         let matching = Entity::find().filter(in_scope(scope).add_option(status));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let before = page.cursor.as_ref().map(|cursor| Column::Id.lt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(before))
-            .order_by_desc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let approvals = whole(reader, rows).await?;
-        Ok(Page::from_rows(approvals, page, total, |it| Cursor::after(it.id.as_uuid())))
+        let page = pages::newest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        let Page { items, next_cursor, total } = page.map_err(reading)?;
+        Ok(Page { items: whole(reader, items).await?, next_cursor, total })
     }
 
     async fn change(

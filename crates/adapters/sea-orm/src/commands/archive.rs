@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use muster_commands::{
     Command, CommandArchive, CommandFilter, Due, OutputChunk, OutputStream, Status, Waiting,
 };
-use muster_kernel::{
-    AgentId, CommandId, Cursor, Page, PageRequest, StorageError, TenantScope, Timestamp,
-};
+use muster_kernel::{AgentId, CommandId, Page, PageRequest, StorageError, TenantScope, Timestamp};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, Query};
 use sea_orm::{Condition, QueryOrder, QuerySelect};
@@ -19,6 +17,7 @@ use super::entity::{Column, Entity, Model, output, stream_number};
 use crate::DatabaseError;
 use crate::agents::entity as agents;
 use crate::columns::{contains, count, from_count, micros, scoped};
+use crate::pages;
 
 /// How many pieces of output one look into the table brings.
 const CHUNKS_AT_ONCE: u64 = 32;
@@ -76,17 +75,8 @@ impl CommandArchive for SeaCommands {
     ) -> Result<Page<Command>, StorageError> {
         let reader = self.database.reader();
         let matching = Entity::find().filter(filtered(scope, filter));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let before = page.cursor.as_ref().map(|cursor| Column::Id.lt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(before))
-            .order_by_desc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let behind = |command: &Command| Cursor::after(command.id.as_uuid());
-        Ok(Page::from_rows(domain(rows)?, page, total, behind))
+        let page = pages::newest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(Command::try_from)?)
     }
 
     async fn output(

@@ -4,19 +4,18 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_customers::{ApiKey, ApiKeyRepository, Once, Stored};
 use muster_kernel::{
-    ApiKeyId, Author, Cursor, CustomerId, Deed, Page, PageRequest, Plan, StorageError, Timestamp,
-    TokenHash,
+    ApiKeyId, Author, CustomerId, Deed, Page, PageRequest, Plan, StorageError, Timestamp, TokenHash,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel};
 
 use super::entity::Entity as Customers;
 use super::entity::key::{Column, Entity, Model};
 use crate::audit::Trail;
 use crate::columns::micros;
 use crate::idempotency::{Remembered, remember};
-use crate::{Database, DatabaseError};
+use crate::{Database, DatabaseError, pages};
 
 /// The keys of customers, in the table `api_keys`.
 #[derive(Debug, Clone)]
@@ -84,17 +83,8 @@ impl ApiKeyRepository for SeaApiKeys {
     ) -> Result<Page<ApiKey>, StorageError> {
         let reader = self.database.reader();
         let matching = Entity::find().filter(Column::CustomerId.eq(customer.as_uuid()));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let before = page.cursor.as_ref().map(|cursor| Column::Id.lt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(before))
-            .order_by_desc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let keys = rows.into_iter().map(ApiKey::try_from).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page::from_rows(keys, page, total, |key| Cursor::after(key.id.as_uuid())))
+        let page = pages::newest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(ApiKey::try_from)?)
     }
 
     async fn find_default(&self, customer: CustomerId) -> Result<Option<ApiKey>, StorageError> {

@@ -10,19 +10,17 @@ use muster_agents::DialectPolicies;
 use muster_commands::DangerPolicies;
 use muster_customers::{Customer, CustomerChange, CustomerRepository, CustomerWriteError};
 use muster_kernel::{
-    Author, Cursor, CustomerId, DangerPolicy, Deed, DialectPolicy, Page, PageRequest, StorageError,
+    Author, CustomerId, DangerPolicy, Deed, DialectPolicy, Page, PageRequest, StorageError,
     TenantScope, Timestamp, TokenHash,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr};
-use sea_orm::{
-    Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect, QueryTrait,
-};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QuerySelect, QueryTrait};
 
 use crate::agents::{entity as agents, parts};
 use crate::audit::Trail;
 use crate::columns::{contains, micros, scoped};
-use crate::{Database, DatabaseError, alerts, groups, library, schedules};
+use crate::{Database, DatabaseError, alerts, groups, library, pages, schedules};
 use entity::{Column, Entity, Model, canonical};
 
 pub use keys::SeaApiKeys;
@@ -130,18 +128,8 @@ impl CustomerRepository for SeaCustomers {
         });
         let matching = Entity::find()
             .filter(scoped(Column::Id, scope).add(Column::DeletedAt.is_null()).add_option(named));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let after = page.cursor.as_ref().map(|cursor| Column::Id.gt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(after))
-            .order_by_asc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let customers =
-            rows.into_iter().map(Customer::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(customers, page, total, |row| Cursor::after(row.id.as_uuid())))
+        let page = pages::oldest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(Customer::try_from)?)
     }
 
     async fn update(

@@ -4,20 +4,18 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_customers::{EnrollmentToken, EnrollmentTokenRepository, Once, RedeemError, Stored};
 use muster_kernel::{
-    Author, Cursor, CustomerId, Deed, EnrollmentTokenId, Page, PageRequest, StorageError,
-    TenantScope, Timestamp, TokenHash,
+    Author, CustomerId, Deed, EnrollmentTokenId, Page, PageRequest, StorageError, TenantScope,
+    Timestamp, TokenHash,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    Condition, ConnectionTrait, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect,
-};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, IntoActiveModel};
 
 use super::entity::token::{Column, Entity, Model};
 use crate::audit::Trail;
 use crate::columns::{micros, scoped};
 use crate::idempotency::{Remembered, remember};
-use crate::{Database, DatabaseError};
+use crate::{Database, DatabaseError, pages};
 
 /// The enrollment tokens, in the table `enrollment_tokens`.
 #[derive(Debug, Clone)]
@@ -71,20 +69,8 @@ impl EnrollmentTokenRepository for SeaEnrollmentTokens {
     ) -> Result<Page<EnrollmentToken>, StorageError> {
         let reader = self.database.reader();
         let matching = Entity::find().filter(scoped(Column::CustomerId, scope));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let before = page.cursor.as_ref().map(|cursor| Column::Id.lt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(before))
-            .order_by_desc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let tokens = rows
-            .into_iter()
-            .map(EnrollmentToken::try_from)
-            .collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(tokens, page, total, |row| Cursor::after(row.id.as_uuid())))
+        let page = pages::newest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(EnrollmentToken::try_from)?)
     }
 
     async fn revoke(

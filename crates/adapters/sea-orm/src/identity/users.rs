@@ -7,19 +7,18 @@ use muster_identity::{
     UserWriteError, Username,
 };
 use muster_kernel::{
-    Audited, Author, Cursor, Deed, Page, PageRequest, Role, StorageError, Timestamp, UserId,
+    Audited, Author, Deed, Page, PageRequest, Role, StorageError, Timestamp, UserId,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoCondition, LikeExpr};
-use sea_orm::{
-    Condition, ConnectionTrait, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect,
-};
+use sea_orm::{Condition, ConnectionTrait, DatabaseTransaction, IntoActiveModel, QuerySelect};
 
 use super::entity::{Column, Entity, Model, second_factor, sign_on};
 use super::{SeaIdentity, sessions};
 use crate::DatabaseError;
 use crate::audit::Trail;
 use crate::columns::{contains, micros};
+use crate::pages;
 
 /// Why a write transaction ends without a change.
 #[derive(Debug)]
@@ -168,17 +167,9 @@ impl UserRepository for SeaIdentity {
     ) -> Result<Page<User>, StorageError> {
         let reader = self.database.reader();
         let matching = Entity::find().filter(filtered(filter));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let after = page.cursor.as_ref().map(|cursor| Column::Id.gt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(after))
-            .order_by_asc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let users = read(reader, rows).await?;
-        Ok(Page::from_rows(users, page, total, |user| Cursor::after(user.id.as_uuid())))
+        let page = pages::oldest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        let Page { items, next_cursor, total } = page.map_err(reading)?;
+        Ok(Page { items: read(reader, items).await?, next_cursor, total })
     }
 
     async fn update(

@@ -10,8 +10,8 @@ use futures_util::FutureExt;
 use muster_commands::runs::{Begun, Member, Run, RunChange, RunFilter, RunRepository, Tally};
 use muster_commands::{Command, Once, Status};
 use muster_kernel::{
-    AgentId, Audited, Author, CommandId, Cursor, CustomerId, Deed, Page, PageRequest, RunId,
-    StorageError, TenantScope, Timestamp,
+    AgentId, Audited, Author, CommandId, CustomerId, Deed, Page, PageRequest, RunId, StorageError,
+    TenantScope, Timestamp,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, Query, SelectStatement};
@@ -23,7 +23,7 @@ use crate::audit::Trail;
 use crate::columns::{all_scoped, contains, micros};
 use crate::commands::{entity as commands, transitions};
 use crate::idempotency::{Remembered, remember};
-use crate::{Database, DatabaseError};
+use crate::{Database, DatabaseError, pages};
 use entity::{Column, Entity, Model, customer};
 
 /// How many commands one statement writes: SQLite takes 32,766 values in one.
@@ -116,18 +116,8 @@ impl RunRepository for SeaRuns {
     ) -> Result<Page<Run>, StorageError> {
         let reader = self.database.reader();
         let matching = Entity::find().filter(filtered(scope, filter));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let before = page.cursor.as_ref().map(|cursor| Column::Id.lt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(before))
-            .order_by_desc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let runs =
-            rows.into_iter().map(Run::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(runs, page, total, |run| Cursor::after(run.id.as_uuid())))
+        let page = pages::newest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(Run::try_from)?)
     }
 
     async fn active(&self) -> Result<Vec<Run>, StorageError> {

@@ -9,16 +9,15 @@ use muster_commands::schedules::{
     Firing, Maker, Schedule, ScheduleChange, ScheduleFilter, ScheduleRepository,
 };
 use muster_kernel::{
-    Author, Cursor, CustomerId, Deed, Page, PageRequest, ScheduleId, StorageError, TenantScope,
-    Timestamp,
+    Author, CustomerId, Deed, Page, PageRequest, ScheduleId, StorageError, TenantScope, Timestamp,
 };
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr};
-use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QuerySelect};
 
 use crate::audit::Trail;
 use crate::columns::{contains, scoped};
-use crate::{Database, DatabaseError, customers};
+use crate::{Database, DatabaseError, customers, pages};
 use entity::{Column, Entity, Model, canonical, history};
 
 /// The schedules, in the tables `schedules` and `schedule_history`.
@@ -112,18 +111,8 @@ impl ScheduleRepository for SeaSchedules {
     ) -> Result<Page<Schedule>, StorageError> {
         let reader = self.database.reader();
         let matching = Entity::find().filter(filtered(scope, filter));
-        let total = matching.clone().count(reader).await.map_err(reading)?;
-        let after = page.cursor.as_ref().map(|cursor| Column::Id.gt(cursor.id));
-        let rows = matching
-            .filter(Condition::all().add_option(after))
-            .order_by_asc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let schedules =
-            rows.into_iter().map(Schedule::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(schedules, page, total, |row| Cursor::after(row.id.as_uuid())))
+        let page = pages::oldest_first(reader, matching, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(Schedule::try_from)?)
     }
 
     async fn update(
@@ -194,18 +183,8 @@ impl ScheduleRepository for SeaSchedules {
         use history::{Column, Entity};
         let reader = self.database.reader();
         let of_it = Entity::find().filter(Column::ScheduleId.eq(id.as_uuid()));
-        let total = of_it.clone().count(reader).await.map_err(reading)?;
-        let before = page.cursor.as_ref().map(|cursor| Column::Id.lt(cursor.id));
-        let rows = of_it
-            .filter(Condition::all().add_option(before))
-            .order_by_desc(Column::Id)
-            .limit(u64::from(page.limit()) + 1)
-            .all(reader)
-            .await
-            .map_err(reading)?;
-        let firings =
-            rows.into_iter().map(Firing::try_from).collect::<Result<Vec<_>, DatabaseError>>()?;
-        Ok(Page::from_rows(firings, page, total, |row| Cursor::after(row.id.as_uuid())))
+        let page = pages::newest_first(reader, of_it, Column::Id, page, |row| row.id).await;
+        Ok(page.map_err(reading)?.try_map(Firing::try_from)?)
     }
 }
 

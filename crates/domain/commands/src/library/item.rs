@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Draft, Parameter};
-use crate::{MAX_COMMAND_BYTES, SafetyLevel, ScriptRef, ShellType};
+use crate::{MAX_COMMAND_BYTES, SafetyLevel, ShellType};
 
 /// What a text in the library is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -228,11 +228,6 @@ impl Version {
             (Field::Text, self.sha256 != sha256(draft.text())),
         ];
         fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
-    }
-
-    /// What a command that runs it refers to.
-    pub const fn script_ref(&self) -> ScriptRef {
-        ScriptRef { version_id: self.id, sha256: self.sha256, bytes: self.bytes }
     }
 }
 

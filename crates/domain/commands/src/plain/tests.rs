@@ -89,7 +89,15 @@ fn a_script_for_powershell_gets_its_arguments_as_parameters() {
     let command = given(ShellType::Powershell, "name", &["a'b"]);
     let payload = script("param($x)\n$x");
     let plain = PlainCommand::of(Dialect::DexAgents, &command, &payload).unwrap();
-    assert_eq!(plain.text, "$musterArgs = @('a''b')\n& {\nparam($x)\n$x\n} @musterArgs");
+    let block = "& ([scriptblock]::Create('param($x)\n$x'))";
+    assert_eq!(plain.text, format!("$musterArgs = @('a''b')\n{block} @musterArgs"));
+    let mut command = given(ShellType::Powershell, "name", &[]);
+    command.spec.environment = [("X".to_owned(), "1".to_owned())].into();
+    let plain = PlainCommand::of(Dialect::DexAgents, &command, &payload).unwrap();
+    assert_eq!(plain.text, format!("${{env:X}} = '1'\n{block}"), "its parameters stay at its top");
+    command.spec.environment.clear();
+    let plain = PlainCommand::of(Dialect::DexAgents, &command, &payload).unwrap();
+    assert_eq!(plain.text, "param($x)\n$x", "it goes as it is");
 }
 
 fn bash_says(text: &str) -> Vec<u8> {
