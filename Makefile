@@ -32,9 +32,9 @@ prerequisites:
 	@scripts/prerequisites
 
 .PHONY: bench
-bench: ## Measure a real server: round trips, runs, lists, nodes, metrics, wrong passwords, idle agents
+bench: ## Measure a real server: round trips, runs, lists, nodes, metrics, wrong passwords
 	cargo build --release -p muster-server -p muster-agent
-	scripts/with-services cargo bench -p muster-tests --bench round_trip --bench logins --bench runs --bench lists --bench idle --bench nodes
+	scripts/with-services cargo bench -p muster-tests --bench round_trip --bench logins --bench runs --bench lists --bench nodes
 	cargo bench -p muster-sea-orm --bench metrics
 
 .PHONY: bench-fleet

@@ -99,7 +99,8 @@ pub(crate) fn arguments(
     match shell {
         ShellType::Sh | ShellType::Bash if args.is_empty() => Ok(Arguments::words(["-c", command])),
         ShellType::Sh | ShellType::Bash => {
-            let text = format!("{command} \"$@\"");
+            // On its last line: on one of their own the arguments would be a command.
+            let text = format!("{} \"$@\"", command.trim_end());
             let fixed = ["-c", &text, name(shell)];
             Ok(Arguments::words(fixed.into_iter().chain(args.iter().map(String::as_str))))
         }

@@ -202,7 +202,7 @@ fn next_steps(intake: &Intake, url: &str, out: &mut Stdout) -> std::io::Result<(
              -H 'Content-Type: application/json' -d '{change}'"
         )?;
     }
-    let key = json!({ "name": "DexAgents", "scopes": ["agents:write"] });
+    let key = json!({ "name": "DexAgents", "scopes": ["agents:enrol"] });
     writeln!(out, "- Make a key for them, POST {customer}/api-keys with {key};")?;
     writeln!(
         out,

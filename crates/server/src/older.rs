@@ -25,6 +25,11 @@ impl Showing for Here {
     async fn credential(&self) -> Result<Option<Credential>, Refusal> {
         self.presented.credential(&self.state).await.map_err(|problem| refusal(&problem))
     }
+
+    async fn refused(&self) -> Option<Refusal> {
+        let counted = self.presented.count_refusal(&self.state).await;
+        counted.err().map(|problem| refusal(&problem))
+    }
 }
 
 /// Nobody can tell.
@@ -39,6 +44,10 @@ impl Showing for Nowhere {
     async fn credential(&self) -> Result<Option<Credential>, Refusal> {
         let detail = "the server is not ready; try again in a moment".into();
         Err(Refusal { status: 503, code: ProblemCode::Unavailable, detail })
+    }
+
+    async fn refused(&self) -> Option<Refusal> {
+        None
     }
 }
 

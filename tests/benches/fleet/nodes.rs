@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use muster_tests::Server;
+use muster_tests::{RedisServer, Server};
 
 use crate::Skipped;
-use crate::postgres::{Postgres, Redis};
+use crate::postgres::Postgres;
 use crate::run::{each_once, ended, start};
 use crate::swarm::{Swarm, Wish, needs_files, prepared};
 
@@ -17,7 +17,7 @@ const SECRET: &str = "ibT1gelG5qpqczn6/ehwaTixEPimqVl5lsc7qpmfdBo=";
 pub(crate) async fn measure(agents: usize) -> Result<(), Skipped> {
     needs_files(agents / NODES * 5 / 4)?;
     let postgres = Postgres::start()?;
-    let (database, redis) = (postgres.usable()?, Redis::start()?);
+    let (database, redis) = (postgres.url(), RedisServer::start());
     let redis_url = redis.url();
     let settings = [
         ("DATABASE_URL", database.as_str()),

@@ -1,16 +1,12 @@
-//! PostgreSQL and Redis of one's own, with what makes a commit durable switched on.
+//! A PostgreSQL of one's own, with what makes a commit durable switched on.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use muster_tests::program;
 use tempfile::TempDir;
 
 use crate::Skipped;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A cluster in a folder of its own, with `fsync` on.
 pub(crate) struct Postgres {
@@ -45,22 +41,8 @@ impl Postgres {
         Ok(cluster)
     }
 
-    /// Its address, if this build of the server takes it.
-    pub(crate) fn usable(&self) -> Result<String, Skipped> {
-        let url = format!("postgres://muster@127.0.0.1:{}/muster", self.port);
-        let folder = TempDir::new().unwrap();
-        let output = Command::new(program("muster"))
-            .args(["migrate", "status"])
-            .env("MUSTER_DATA_DIR", folder.path().join("data"))
-            .env("DATABASE_URL", &url)
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        if output.status.success() {
-            return Ok(url);
-        }
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(format!("this server does not work on PostgreSQL: {said}"))
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://muster@127.0.0.1:{}/muster", self.port)
     }
 
     pub(crate) fn version(&self) -> String {
@@ -94,45 +76,6 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         let data = self.data();
         let _ = self.command("pg_ctl").args(["stop", "-m", "fast", "-D", &data]).output();
-    }
-}
-
-/// A Redis that keeps nothing.
-pub(crate) struct Redis {
-    child: Child,
-    port: u16,
-}
-
-impl Redis {
-    pub(crate) fn start() -> Result<Self, Skipped> {
-        let port = free_port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", "no"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("redis-server does not start: {error}"))?;
-        let redis = Self { child, port };
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if begun.elapsed() > PATIENCE {
-                return Err("redis-server does not answer".into());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(redis)
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

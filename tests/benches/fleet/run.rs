@@ -18,7 +18,7 @@ pub(crate) async fn measure(agents: usize) -> Result<(), Skipped> {
     needs_files(agents)?;
     on("SQLite", &Server::start().await, agents).await;
     let postgres = Postgres::start()?;
-    let url = postgres.usable()?;
+    let url = postgres.url();
     let server = Server::start_with(&[("DATABASE_URL", &url)]).await;
     on(&postgres.version(), &server, agents).await;
     Ok(())

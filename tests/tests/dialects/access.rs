@@ -70,7 +70,7 @@ async fn who_shows_no_good_credential_is_let_in_from_named_networks_only() {
         let refused = knock(&world.server, path, &Shown::Bearer(sees.token())).await.0;
         assert!([401, 403].contains(&refused), "{path}: {refused}");
     }
-    world.change(json!({ "legacy_agents_without_credentials": ["127.0.0.0/8"] })).await;
+    world.open_network().await;
     let path = "/ws/agent/open-1";
     let mut agent = Speaker::connect(&world.server, path, &Shown::Nothing).await;
     agent.beat().await;
@@ -141,6 +141,57 @@ async fn an_id_that_nobody_knows_becomes_an_agent_in_plain_requests_as_well() {
         let refused = agent.problem(Method::POST, path, &body).await;
         assert_eq!(refused, (403, "FORBIDDEN".into()), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_machine_that_registers_again_costs_its_token_nothing_and_is_no_other_tokens() {
+    let world = World::start().await;
+    let (token, id) = world.token(Some(1)).await;
+    let (other, _) = world.token(Some(1)).await;
+    let device = json!({ "hostname": "kiosk-1", "os_type": "windows" });
+    let first = world.shows(&token).post("/agent/register", &device).await;
+    let again = world.shows(&token).post("/agent/register", &device).await;
+    assert_eq!(first["device_id"], again["device_id"], "{again}");
+    let taken = world.shows(&other).problem(Method::POST, "/agent/register", &device).await;
+    assert_eq!(taken, (409, "ALREADY_EXISTS".into()));
+    world.delete(&format!("/enrollment-tokens/{id}")).await;
+    let late = world.shows(&other).post("/agent/register", &device).await;
+    assert_eq!(late["device_id"], first["device_id"], "a revoked token holds nobody");
+}
+
+#[tokio::test]
+async fn an_agent_that_was_given_to_another_customer_is_nobodys_who_had_its_old_credential() {
+    let world = World::start().await;
+    let (other, _) = customer(&world.api, "Other").await;
+    let (token, _) = world.token(None).await;
+    let device = json!({ "hostname": "kiosk-1" });
+    let old = world.shows(&token);
+    let id = text(&old.post("/agent/register", &device).await["device_id"]);
+    world.api.put(&format!("/agents/{id}"), &json!({ "customer_id": other })).await;
+    world.powershell(&id, "of the other customer").await;
+    let answer = old.post("/agent/heartbeat", &json!({ "device_id": id })).await;
+    assert_eq!(answer["actions"], json!([]), "{answer}");
+    assert_ne!(answer["agent_id"], json!(id), "it is an agent of its own");
+}
+
+#[tokio::test]
+async fn a_page_in_a_browser_fetches_nobodys_commands() {
+    let world = World::start().await;
+    let id = Speaker::visits(&world, "lab-1").await;
+    let waits = world.bash(&id, "echo").await;
+    world.open_network().await;
+    let url = format!("{}/api/agents/lab-1/commands", world.server.url());
+    for (name, value) in [
+        ("Origin", "https://evil.example"),
+        ("Referer", "https://evil.example/"),
+        ("Sec-Fetch-Site", "cross-site"),
+    ] {
+        let asked = reqwest::Client::new().get(&url).header(name, value).send().await.unwrap();
+        assert_eq!(asked.status(), 401, "{name}");
+    }
+    assert_eq!(world.command(&waits).await["status"], "pending");
+    let own = reqwest::get(&url).await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!(own["commands"][0]["task_id"], json!(waits), "{own}");
 }
 
 #[tokio::test]

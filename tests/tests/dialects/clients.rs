@@ -56,7 +56,7 @@ async fn remote_agent_managers_customer_sees_its_own_with_its_key_in_either_head
 async fn remote_agent_managers_http_agent_runs_what_it_asks_for_with_a_key_or_from_a_named_network()
 {
     let world = World::start().await;
-    world.change(json!({ "legacy_agents_without_credentials": ["127.0.0.0/8"] })).await;
+    world.open_network().await;
     for (hostname, credential) in [("poll-1", world.key.as_str()), ("poll-2", "")] {
         let mut agent = Program::showing(&world, credential, "ram_polling.py", &[hostname, "2"]);
         let id = text(&agent.did("registered").await["agent_id"]);
@@ -137,7 +137,8 @@ async fn deployflows_agent_runs_the_actions_that_its_operator_creates() {
     let world = World::start().await;
     for way in ["bearer", "body"] {
         let (token, _) = world.token(Some(1)).await;
-        let arguments = [way, "kiosk-1", "1"];
+        let host = format!("kiosk-{way}");
+        let arguments = [way, host.as_str(), "1"];
         let mut agent = Program::showing(&world, &token, "deployflow_agent.py", &arguments);
         let id = text(&agent.did("registered").await["device_id"]);
         let payload = "Get-Process | Select-Object -First 5";

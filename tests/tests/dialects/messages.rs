@@ -55,6 +55,36 @@ async fn a_nul_in_an_output_is_survived() {
 }
 
 #[tokio::test]
+async fn a_crash_on_windows_and_a_nul_are_told_in_plain_requests_as_well() {
+    let world = World::start().await;
+    let id = Speaker::visits(&world, "lab-1").await;
+    let waits = world.bash(&id, "echo").await;
+    let agent = world.shows(&world.key);
+    agent.get("/../agents/lab-1/commands").await;
+    let result = json!({ "status": "completed", "output": "a\0b", "exit_code": 3_221_225_477_u32 });
+    let path = format!("/../agents/lab-1/tasks/{waits}/result");
+    agent.post(&path, &result).await;
+    let ended = world.api.ended(&waits).await;
+    assert_eq!((&ended["status"], &ended["output"]), (&json!("failed"), &json!("ab")), "{ended}");
+    assert_eq!(ended["exit_code"], -1_073_741_819);
+}
+
+#[tokio::test]
+async fn an_end_that_was_told_counts_when_the_agent_goes_before_its_result() {
+    let world = World::start().await;
+    let mut agent = Speaker::ram(&world, "lab-1").await;
+    let command = world.bash(&world.id("lab-1").await, "reboot").await;
+    assert_eq!(agent.task().await, command);
+    agent.stands(&command, "completed", "going down").await;
+    agent.beat().await;
+    drop(agent);
+    let told = Instant::now();
+    let ended = world.api.ended(&command).await;
+    assert_eq!((&ended["status"], &ended["output"]), (&json!("completed"), &json!("going down")));
+    assert!(told.elapsed() < GRACE, "it waited for the result of an agent that is gone");
+}
+
+#[tokio::test]
 async fn a_mebibyte_of_output_in_one_result_arrives_whole() {
     let world = World::start().await;
     let lines: Vec<_> = (0..128 * 1024).map(|n| format!("{n:07}\n")).collect();

@@ -4,6 +4,8 @@ use muster_tests::{Api, Server, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::speaker::{Shown, knock};
+
 /// What agents may speak beside Muster's own protocol.
 pub(crate) const DIALECTS: [&str; 3] = ["dexagents", "remote-agent-manager", "deployflow"];
 
@@ -26,6 +28,16 @@ impl World {
     /// Changes the customer.
     pub(crate) async fn change(&self, change: Value) -> Value {
         self.api.put(&format!("/customers/{}", self.customer), &change).await
+    }
+
+    /// Names the network of this machine, and waits until that counts.
+    pub(crate) async fn open_network(&self) {
+        self.change(json!({ "legacy_agents_without_credentials": ["127.0.0.0/8"] })).await;
+        eventually("it is let in without a credential", async || {
+            let knocked = knock(&self.server, "/ws/agent/probe", &Shown::Nothing).await;
+            (knocked.0 == 101).then_some(())
+        })
+        .await;
     }
 
     /// An enrollment token of the customer, and its id.

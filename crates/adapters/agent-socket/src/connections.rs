@@ -177,6 +177,12 @@ impl Connections {
         true
     }
 
+    /// Whether nobody has taken the place of this connection.
+    pub(crate) fn is_current(&self, id: AgentId, link: &Link) -> bool {
+        let entered = self.inner.links.get(&id);
+        entered.is_some_and(|entered| entered.peer.connection_id == link.peer.connection_id)
+    }
+
     /// Enters a machine that is kept apart because it shows the identity of another; says whether
     /// there is room for it.
     pub(crate) fn enter_copy(

@@ -54,15 +54,29 @@ impl<'a> Counter<'a> {
     }
 
     async fn count(&self, who: &str, kind: Kind, plan: Plan) -> Result<(), Problem> {
-        if !self.state.settings.is_on(Key::RateLimits) {
-            return Ok(());
-        }
-        let allowance = self.state.limiter.count(who, kind, plan.per_minute(kind)).await;
+        let Some(allowance) = count(self.state, who, kind, plan).await else { return Ok(()) };
         self.request.extensions_mut().insert(allowance);
-        let Some(seconds) = allowance.retry_after else { return Ok(()) };
-        let detail = format!("at most {} requests a minute; try again later", allowance.limit);
-        Err(Problem::new(ProblemCode::TooManyRequests, detail).retry_after(seconds.into()))
+        granted(allowance)
     }
+}
+
+async fn count(state: &AppState, who: &str, kind: Kind, plan: Plan) -> Option<Allowance> {
+    if !state.settings.is_on(Key::RateLimits) {
+        return None;
+    }
+    Some(state.limiter.count(who, kind, plan.per_minute(kind)).await)
+}
+
+fn granted(allowance: Allowance) -> Result<(), Problem> {
+    let Some(seconds) = allowance.retry_after else { return Ok(()) };
+    let detail = format!("at most {} requests a minute; try again later", allowance.limit);
+    Err(Problem::new(ProblemCode::TooManyRequests, detail).retry_after(seconds.into()))
+}
+
+/// Counts a request by address that shows nothing good, where its answer says nothing of that.
+pub(crate) async fn count_stranger(state: &AppState, author: &Author) -> Result<(), Problem> {
+    let counted = count(state, &address(author), Kind::General, state.default_plan()).await;
+    counted.map_or(Ok(()), granted)
 }
 
 /// Whoever has one IPv6 address has 2⁶⁴ of them.

@@ -199,6 +199,10 @@ impl Agent {
             tags: known.tags.with(self.tags),
             notes: known.notes,
             groups: &known.groups | &self.groups,
+            // By its old name it goes on being known to its own product.
+            machine_id: self
+                .machine_id
+                .or(known.machine_id.filter(|_| self.dialect == known.dialect)),
             system_info: known.system_info,
             last_seen: known.last_seen,
             created_at: known.created_at,

@@ -22,6 +22,11 @@ pub enum EnrolError {
     /// The enrollment token was used as often as it may.
     #[error("the enrollment token was used as often as it may; ask for a new one")]
     TokenUsedUp,
+    /// The machine is one that another token let in, which is still good.
+    #[error(
+        "another enrollment token let this machine in; show that one, or have it revoked first"
+    )]
+    Taken,
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),

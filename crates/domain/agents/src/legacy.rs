@@ -5,14 +5,26 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use muster_kernel::{
     AgentId, Author, Clock, CustomerId, Dialect, DialectPolicy, Entropy, Secret, StorageError,
-    TokenHash, TokenKind,
+    Timestamp, TokenHash, TokenKind,
 };
+use parking_lot::Mutex;
 
 use crate::enrolment::{Credential, EnrolError};
 use crate::ports::{Admission, Enrol, EnrolCandidate};
-use crate::{InvalidRegistration, Registration, RegistrationRequest};
+use crate::{Field, InvalidRegistration, Registration, RegistrationRequest};
+
+/// For how long it is remembered from where agents are let in that show nothing.
+const REMEMBERED_FOR: TimeDelta = TimeDelta::seconds(5);
+/// The longest name, in characters.
+const MAX_NAME: usize = 150;
+
+/// Customers, and what they allow.
+type Networks = Vec<(CustomerId, DialectPolicy)>;
+/// The same, as they were when.
+type Remembered = Option<(Timestamp, Arc<Networks>)>;
 
 /// An agent of an older product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +40,12 @@ pub struct Speaker {
 /// Finds agents of older products.
 #[async_trait]
 pub trait Speakers: Send + Sync + std::fmt::Debug {
-    /// The agent that speaks this and goes by `name` among those that `admission` lets in: by its id
-    /// here, or by the one that it had in its product. An enrollment token stands for the agents that
-    /// it let in itself.
+    /// The customer's agent that speaks this and goes by `name`: by its id here, or by the one that it
+    /// had in its product. With a token, only one that this enrollment token let in.
     async fn find(
         &self,
-        admission: Admission,
+        customer: CustomerId,
+        token: Option<TokenHash>,
         dialect: Dialect,
         name: &str,
     ) -> Result<Option<Speaker>, StorageError>;
@@ -117,6 +129,7 @@ pub struct Legacy {
     enrol: Arc<dyn Enrol>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    networks: Arc<Mutex<Remembered>>,
 }
 
 impl Legacy {
@@ -128,7 +141,7 @@ impl Legacy {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { speakers, policies, enrol, clock, entropy }
+        Self { speakers, policies, enrol, clock, entropy, networks: Arc::default() }
     }
 
     /// What somebody without a credential has instead: that they come from where one customer lets
@@ -143,7 +156,7 @@ impl Legacy {
         dialect: Dialect,
     ) -> Result<Credential, LegacyError> {
         let address = author.address.ok_or(LegacyError::NoCredential)?;
-        let known = self.policies.with_networks().await?;
+        let known = self.networks().await?;
         let customer_id = closest(&known, dialect, address).ok_or(LegacyError::NoCredential)?;
         Ok(Credential::Network { customer_id, author })
     }
@@ -157,7 +170,7 @@ impl Legacy {
         credential: &Credential,
         dialect: Dialect,
     ) -> Result<bool, LegacyError> {
-        Ok(self.policy(credential).await?.allowed.contains(&dialect))
+        Ok(self.standing(credential).await?.1.allowed.contains(&dialect))
     }
 
     /// The agent that shows this credential, speaks `dialect` and goes by `name`; `None` when nobody
@@ -171,10 +184,16 @@ impl Legacy {
         dialect: Dialect,
         name: &str,
     ) -> Result<Option<Speaker>, LegacyError> {
-        if !self.allows(credential, dialect).await? {
+        let (customer_id, policy) = self.standing(credential).await?;
+        if !policy.allowed.contains(&dialect) {
             return Err(LegacyError::NotAllowed(dialect));
         }
-        Ok(self.speakers.find(credential.admission()?, dialect, name).await?)
+        let Ok(name) = parsed(name) else { return Ok(None) };
+        let token = match credential.admission()? {
+            Admission::Token(token) => Some(token),
+            Admission::Customer(_) => None,
+        };
+        Ok(self.speakers.find(customer_id, token, dialect, name).await?)
     }
 
     /// Makes a machine an agent that speaks `dialect`. It goes by `name` from now on, or where it
@@ -189,9 +208,11 @@ impl Legacy {
         name: Option<&str>,
         request: RegistrationRequest,
     ) -> Result<Speaker, LegacyError> {
-        if !self.allows(credential, dialect).await? {
+        let (customer_id, policy) = self.standing(credential).await?;
+        if !policy.allowed.contains(&dialect) {
             return Err(LegacyError::NotAllowed(dialect));
         }
+        let name = name.map(parsed).transpose()?;
         let unsaid = request.os_type.is_none() && request.os.is_none();
         let registration = Registration::try_from(RegistrationRequest {
             os_type: request.os_type.or_else(|| unsaid.then(|| usual_system(dialect)).flatten()),
@@ -208,22 +229,32 @@ impl Legacy {
             author: credential.author(),
         };
         let agent_id = self.enrol.enrol(credential.admission()?, candidate).await?;
-        let customer_id = self.customer(credential).await?;
         Ok(Speaker { agent_id, customer_id, dialect })
     }
 
-    async fn policy(&self, credential: &Credential) -> Result<DialectPolicy, LegacyError> {
+    /// Whose credential it is, and what that customer allows.
+    async fn standing(
+        &self,
+        credential: &Credential,
+    ) -> Result<(CustomerId, DialectPolicy), LegacyError> {
         match credential.admission()? {
-            Admission::Customer(customer) => Ok(self.policies.of_customer(customer).await?),
-            Admission::Token(token) => Ok(self.of_token(token).await?.1),
+            Admission::Customer(customer) => {
+                Ok((customer, self.policies.of_customer(customer).await?))
+            }
+            Admission::Token(token) => self.of_token(token).await,
         }
     }
 
-    async fn customer(&self, credential: &Credential) -> Result<CustomerId, LegacyError> {
-        match credential.admission()? {
-            Admission::Customer(customer) => Ok(customer),
-            Admission::Token(token) => Ok(self.of_token(token).await?.0),
+    /// The customers that let agents in without a credential, as they were a moment ago.
+    async fn networks(&self) -> Result<Arc<Networks>, LegacyError> {
+        let now = self.clock.now();
+        let known = self.networks.lock().clone();
+        if let Some((_, known)) = known.filter(|(at, _)| now - *at < REMEMBERED_FOR) {
+            return Ok(known);
         }
+        let fresh = Arc::new(self.policies.with_networks().await?);
+        *self.networks.lock() = Some((now, Arc::clone(&fresh)));
+        Ok(fresh)
     }
 
     async fn of_token(&self, token: TokenHash) -> Result<(CustomerId, DialectPolicy), LegacyError> {
@@ -238,6 +269,15 @@ fn usual_system(dialect: Dialect) -> Option<String> {
         Dialect::DexAgents | Dialect::DeployFlow => Some("windows".into()),
         Dialect::RemoteAgentManager => None,
     }
+}
+
+/// A name as it is kept.
+fn parsed(name: &str) -> Result<&str, InvalidRegistration> {
+    let name = name.trim();
+    let good =
+        (1..=MAX_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    let rule = "an id of 1 to 150 printable characters is expected";
+    good.then_some(name).ok_or(InvalidRegistration { field: Field::MachineId, rule })
 }
 
 /// What tells a machine from others that had the id `name` in the older product.

@@ -302,7 +302,10 @@ pub trait Enrol: Send + Sync + std::fmt::Debug {
     /// redeemed, and the answer is the same. The tags and groups of the enrollment token are the
     /// agent's, too, except groups that are gone.
     ///
-    /// An older product's agent is the same only as one of the same product. Muster's own agent takes
+    /// An older product's agent is the same only as one of the same product: by its machine id, or
+    /// where it tells none, as the only one of its host name. Whom a token let in is not let in by it
+    /// again, so nothing is redeemed; whom another token let in that is still good is
+    /// [refused](EnrolError::Taken). Muster's own agent takes
     /// the place of an older product's on the host of that name, if the machine is not known itself.
     async fn enrol(
         &self,

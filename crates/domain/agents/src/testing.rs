@@ -347,6 +347,15 @@ impl Enrol for FakeAgents {
         }
         let own = || rows.values().map(|row| &row.0).filter(|agent| agent.customer_id == customer);
         let registration = &candidate.registration;
+        if let Admission::Token(token) = admission
+            && registration.dialect.is_some()
+        {
+            let admitted = self.admitted.lock();
+            let by_it = |agent: &&Agent| admitted.get(&agent.id) == Some(&token);
+            if let Some(known) = own().filter(by_it).find(|agent| same(agent, registration)) {
+                return Ok(known.id);
+            }
+        }
         let known = own().find(|agent| same(agent, registration));
         let known = known.or_else(|| own().find(|agent| replaced(agent, registration))).cloned();
         let mut agent = candidate.registration.into_agent(candidate.id, customer, candidate.now);
@@ -368,9 +377,11 @@ fn takes(group: &Group, customer: CustomerId) -> bool {
 }
 
 fn same(agent: &Agent, registration: &Registration) -> bool {
-    let named = match &registration.machine_id {
-        Some(machine_id) => agent.machine_id.as_ref() == Some(machine_id),
-        None => agent.machine_id.is_none() && agent.hostname == registration.hostname,
+    let by_host = || agent.hostname == registration.hostname;
+    let named = match (&registration.machine_id, registration.dialect) {
+        (Some(machine_id), _) => agent.machine_id.as_ref() == Some(machine_id),
+        (None, Some(_)) => by_host(),
+        (None, None) => agent.machine_id.is_none() && by_host(),
     };
     named && agent.dialect == registration.dialect
 }

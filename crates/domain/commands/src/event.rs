@@ -8,6 +8,8 @@ use crate::command::{Command, End, Failure, Outcome, OutputBytes, OutputStream, 
 
 /// `failure.code` of a command whose agent died while it ran.
 pub const INTERRUPTED: &str = "INTERRUPTED";
+/// `failure.detail` of a command that the server gave up.
+const UNHEARD: &str = "nothing was heard of it in time; how far the command came is unknown";
 
 /// Something that happened to a command.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,12 @@ pub enum Event {
         /// Its process id.
         pid: Option<u32>,
     },
+    /// It is being given to an agent that keeps no journal, which has it from now on and is not given
+    /// it again.
+    Entrusted {
+        /// When.
+        at: Timestamp,
+    },
     /// The agent reports the end.
     Finished(Report),
     /// Somebody wants it to end.
@@ -44,6 +52,11 @@ pub enum Event {
     /// The agent no longer knows a command that it had accepted: its journal is lost.
     Lost {
         /// When the server learnt of it.
+        at: Timestamp,
+    },
+    /// An agent that keeps no journal has said nothing of a command for too long.
+    Unheard {
+        /// When the server gave it up.
         at: Timestamp,
     },
     /// Its time to begin is over.
@@ -115,6 +128,7 @@ impl Command {
                 }
                 State::Running { .. } | State::Ended { .. } => false,
             },
+            Event::Entrusted { at } => self.entrust(*at),
             Event::Finished(report) => self.finish(report),
             Event::CancelRequested { at } => self.request_cancel(*at),
             Event::Lost { at } => {
@@ -122,9 +136,9 @@ impl Command {
                     return false;
                 }
                 let detail = "the agent's journal was lost; how far the command came is unknown";
-                let failure = Failure { code: INTERRUPTED.into(), detail: Some(detail.into()) };
-                self.end_with(Outcome::Failed(failure), *at)
+                self.interrupt(detail, *at)
             }
+            Event::Unheard { at } => self.end().is_none() && self.interrupt(UNHEARD, *at),
             Event::Expired { at } => match self.state {
                 State::Pending { accepted_at: None } => {
                     let cancelled = self.cancel_requested_at.is_some();
@@ -137,19 +151,22 @@ impl Command {
                 State::Pending { accepted_at: None } => self.end_with(Outcome::Cancelled, *at),
                 State::Ended { .. } => false,
                 State::Pending { .. } | State::Running { .. } => {
-                    let detail = "the agent was removed while it had the command";
-                    let failure = Failure { code: INTERRUPTED.into(), detail: Some(detail.into()) };
-                    self.end_with(Outcome::Failed(failure), *at)
+                    self.interrupt("the agent was removed while it had the command", *at)
                 }
             },
         }
     }
 
     /// Whether the agent could still correct how the command ended: the server only believes that
-    /// a command expired which an agent out of reach may have had.
+    /// a command expired which an agent out of reach may have had, or that one was interrupted of
+    /// which it heard nothing.
     pub fn awaits_the_agents_word(&self) -> bool {
-        let expired = self.end().is_some_and(|end| end.outcome == Outcome::Expired);
-        expired && self.dispatched_at.is_some()
+        let believed = self.end().is_some_and(|end| match &end.outcome {
+            Outcome::Expired => true,
+            Outcome::Failed(failure) => failure.detail.as_deref() == Some(UNHEARD),
+            Outcome::Completed | Outcome::Cancelled => false,
+        });
+        believed && self.dispatched_at.is_some()
     }
 
     /// What to do with `length` bytes that begin at `offset` of `stream`.
@@ -177,6 +194,23 @@ impl Command {
             self.dispatched_at = Some(at);
         }
         first
+    }
+
+    /// Gives it to an agent that has it then: only if nobody has it, and it is still wanted.
+    fn entrust(&mut self, at: Timestamp) -> bool {
+        let free = matches!(self.state, State::Pending { accepted_at: None });
+        let wanted = !self.held && self.cancel_requested_at.is_none() && at < self.expires_at;
+        if !(free && wanted) {
+            return false;
+        }
+        self.dispatched_at.get_or_insert(at);
+        self.state = State::Running { started_at: at, pid: None };
+        true
+    }
+
+    fn interrupt(&mut self, detail: &str, at: Timestamp) -> bool {
+        let failure = Failure { code: INTERRUPTED.into(), detail: Some(detail.to_owned()) };
+        self.end_with(Outcome::Failed(failure), at)
     }
 
     fn finish(&mut self, report: &Report) -> bool {
@@ -226,7 +260,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn event() -> impl Strategy<Value = Event> {
-        (0..9_u8, 0..100_i64).prop_map(|(kind, seconds)| {
+        (0..11_u8, 0..100_i64).prop_map(|(kind, seconds)| {
             let at = noon() + TimeDelta::seconds(seconds);
             match kind {
                 0 => Event::Dispatched { at },
@@ -236,7 +270,9 @@ mod tests {
                 4 => Event::CancelRequested { at },
                 5 => Event::Lost { at },
                 6 => Event::Expired { at },
-                7 => Event::Finished(Report { outcome: Outcome::Expired, ..completed(at) }),
+                7 => Event::Entrusted { at },
+                8 => Event::Unheard { at },
+                9 => Event::Finished(Report { outcome: Outcome::Expired, ..completed(at) }),
                 _ => Event::AgentRemoved { at },
             }
         })
@@ -268,7 +304,7 @@ mod tests {
             let mut command = after(&events);
             let before = command.clone();
             let corrected = command.apply(&more);
-            if before.status().is_end() && before.status() != Status::Expired {
+            if before.status().is_end() && !before.awaits_the_agents_word() {
                 prop_assert!(!corrected);
                 prop_assert_eq!(command, before);
             }
@@ -290,6 +326,22 @@ mod tests {
             let command = after(&events);
             if command.dispatched_at.is_none() && !events.iter().any(|e| matches!(e, Event::Finished(_))) {
                 prop_assert!(!matches!(command.status(), Status::Running | Status::Completed));
+            }
+        }
+
+        #[test]
+        fn a_command_is_entrusted_once_and_only_while_it_is_wanted(
+            events in prop::collection::vec(event(), 0..12), seconds in 0..100_i64
+        ) {
+            let mut command = after(&events);
+            let before = command.clone();
+            let at = noon() + TimeDelta::seconds(seconds);
+            if command.apply(&Event::Entrusted { at }) {
+                prop_assert_eq!(before.status(), Status::Pending);
+                prop_assert!(!before.is_accepted() && before.cancel_requested_at.is_none());
+                prop_assert!(at < before.expires_at);
+                let again = command.apply(&Event::Entrusted { at });
+                prop_assert!(!again);
             }
         }
 

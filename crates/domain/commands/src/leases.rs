@@ -25,7 +25,10 @@ const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// How many commands such an agent has at a time.
 const AT_ONCE: usize = 16;
 /// How much longer than its timeout a command may take until its result is here.
-const PATIENCE: TimeDelta = TimeDelta::minutes(2);
+pub const RESULT_PATIENCE: TimeDelta = TimeDelta::minutes(2);
+/// How many commands an agent of an older product has at a time. It may do one after the other, and
+/// the time of each runs from when it got it.
+const FEW: usize = 4;
 
 /// Why something of this could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -198,13 +201,13 @@ impl Leases {
     ) -> Result<Handout, LeaseError> {
         let now = self.clock.now();
         let held = self.archive.in_flight(agent_id, &[]).await?;
-        let room = AT_ONCE.saturating_sub(held.len());
-        let (mut commands, mut more, mut look_again_at) = (Vec::new(), room == 0, None);
+        let (mut commands, mut running, mut look_again_at) = (Vec::new(), 0_usize, None);
         for command in held.into_values() {
             match once(&command, now) {
                 Standing::Wait => {
+                    running += usize::from(command.end().is_none());
                     look_again_at =
-                        [look_again_at, given_up_at(&command)].into_iter().flatten().min();
+                        [look_again_at, command.given_up_at()].into_iter().flatten().min();
                 }
                 Standing::Again => commands.push(Arc::new(command)),
                 Standing::Over(event) => {
@@ -212,12 +215,14 @@ impl Leases {
                 }
             }
         }
-        if room > 0 {
-            let (next, others) = self.channel.next(agent_id, room).await?;
-            commands.extend(next);
-            more = others;
+        let room = FEW.saturating_sub(running);
+        if let Some(missing) = room.checked_sub(commands.len()).filter(|missing| *missing > 0) {
+            commands.extend(self.channel.next(agent_id, missing).await?.0);
         }
         commands.sort_by_key(|command| command.id);
+        // Whoever has as many as it may have asks again when one of them has ended.
+        let more = commands.len() >= room;
+        commands.truncate(room);
         let mut sayable = Vec::with_capacity(commands.len());
         for Leased { command, payload, .. } in self.equip(agent_id, commands, now).await? {
             match PlainCommand::of(dialect, &command, &payload) {
@@ -242,10 +247,10 @@ impl Leases {
         agent_id: AgentId,
         id: CommandId,
     ) -> Result<Option<Timestamp>, StorageError> {
-        let start = Entry::Event(Event::Started { at: self.clock.now(), pid: None });
-        let recorded = self.channel.record(agent_id, id, start).await?;
+        let entrusted = Entry::Event(Event::Entrusted { at: self.clock.now() });
+        let recorded = self.channel.record(agent_id, id, entrusted).await?;
         let begun = recorded.filter(|recorded| recorded.effect == Effect::Changed);
-        Ok(begun.and_then(|recorded| given_up_at(&recorded.command)))
+        Ok(begun.and_then(|recorded| recorded.command.given_up_at()))
     }
 
     /// The agent that has this command.
@@ -345,20 +350,22 @@ fn taken(command: &Command, now: Timestamp) -> Option<Standing> {
     if command.end().is_some() {
         return Some(Standing::Wait);
     }
-    let over = now > given_up_at(command)?;
-    Some(if over { Standing::Over(Event::Lost { at: now }) } else { Standing::Wait })
+    let over = now > command.given_up_at()?;
+    Some(if over { Standing::Over(Event::Unheard { at: now }) } else { Standing::Wait })
 }
 
-/// Until when the result of a command is waited for that the agent is known to have.
-fn given_up_at(command: &Command) -> Option<Timestamp> {
-    let since = match command.state {
-        State::Pending { accepted_at } => accepted_at?,
-        State::Running { started_at, .. } => started_at,
-        State::Ended { .. } => return None,
-    };
-    let timeout = TimeDelta::from_std(command.spec.timeout).unwrap_or(TimeDelta::MAX);
-    let patience = timeout.checked_add(&PATIENCE).unwrap_or(TimeDelta::MAX);
-    Some(since.checked_add_signed(patience).unwrap_or(Timestamp::MAX_UTC))
+impl Command {
+    /// Until when the result of a command is waited for that an agent without a journal has.
+    pub fn given_up_at(&self) -> Option<Timestamp> {
+        let since = match self.state {
+            State::Pending { accepted_at } => accepted_at?,
+            State::Running { started_at, .. } => started_at,
+            State::Ended { .. } => return None,
+        };
+        let timeout = TimeDelta::from_std(self.spec.timeout).unwrap_or(TimeDelta::MAX);
+        let patience = timeout.checked_add(&RESULT_PATIENCE).unwrap_or(TimeDelta::MAX);
+        Some(since.checked_add_signed(patience).unwrap_or(Timestamp::MAX_UTC))
+    }
 }
 
 /// The same for an agent that is given nothing twice: what is not recorded as running has not left.
@@ -371,6 +378,13 @@ fn once(command: &Command, now: Timestamp) -> Standing {
             Standing::Again
         }
     })
+}
+
+/// The exit code that a system means which tells it without a sign, as Windows does: 3221225477 is
+/// -1073741819.
+pub fn exit_code(told: i64) -> i32 {
+    let unsigned = |told| u32::try_from(told).map_or(i32::MAX, u32::cast_signed);
+    i32::try_from(told).unwrap_or_else(|_| unsigned(told))
 }
 
 impl Said {

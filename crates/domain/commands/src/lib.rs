@@ -47,7 +47,7 @@ pub use command::{
 };
 pub use compression::Compression;
 pub use event::{Append, Event, INTERRUPTED, Report};
-pub use leases::{Handout, LeaseError, Leased, Leases, Said};
+pub use leases::{Handout, LeaseError, Leased, Leases, RESULT_PATIENCE, Said, exit_code};
 pub use library::ScriptTexts;
 pub use lookout::Lookout;
 pub use payload::{MAX_SCRIPT_BYTES, Payload, PayloadError, Payloads};

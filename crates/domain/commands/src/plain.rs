@@ -108,11 +108,14 @@ impl PlainCommand {
             (script, PlainShell::Cmd) => cmd(spec, script)?,
             (Some(script), PlainShell::Bash) => bash_script(script, &spec.args),
             (None, PlainShell::Bash) => bash(&spec.command, &spec.args),
-            (Some(script), PlainShell::Powershell) if unsaid.is_empty() && spec.args.is_empty() => {
-                script.to_owned()
+            (script, PlainShell::Powershell) if unsaid.is_empty() && spec.args.is_empty() => {
+                script.unwrap_or(&spec.command).to_owned()
             }
             (Some(script), PlainShell::Powershell) => {
-                unsaid + &powershell(&script_block(script), &spec.args)
+                unsaid + &powershell_script(script, &spec.args)
+            }
+            (None, PlainShell::Powershell) if spec.args.is_empty() => {
+                unsaid + &script_block(&spec.command)
             }
             (None, PlainShell::Powershell) => unsaid + &powershell(&spec.command, &spec.args),
         };
@@ -165,12 +168,20 @@ fn cmd(spec: &Spec, script: Option<&str>) -> Result<String, Unsayable> {
     Ok(text.to_owned())
 }
 
+/// The arguments are those of the text itself as well: nothing of them is read with it.
 fn bash(command: &str, args: &[String]) -> String {
-    args.iter().fold(command.to_owned(), |text, arg| text + " " + &bash_literal(arg))
+    if args.is_empty() {
+        return command.to_owned();
+    }
+    format!("{}\n{} \"$@\"", bash_arguments(args), command.trim_end())
 }
 
 fn bash_script(script: &str, args: &[String]) -> String {
-    if args.is_empty() { script.to_owned() } else { format!("{}\n{script}", bash("set --", args)) }
+    if args.is_empty() { script.to_owned() } else { format!("{}\n{script}", bash_arguments(args)) }
+}
+
+fn bash_arguments(args: &[String]) -> String {
+    args.iter().fold("set --".to_owned(), |text, arg| text + " " + &bash_literal(arg))
 }
 
 /// `text` in single quotes, in which Bash reads nothing else.
@@ -179,11 +190,25 @@ fn bash_literal(text: &str) -> String {
 }
 
 fn powershell(command: &str, args: &[String]) -> String {
-    if args.is_empty() {
-        return command.to_owned();
-    }
     let literals: Vec<_> = args.iter().map(|arg| powershell_literal(arg)).collect();
     format!("$musterArgs = @({})\n{command} @musterArgs", literals.join(", "))
+}
+
+/// Names of parameters are no literals: a literal is a value, whatever it looks like.
+fn powershell_script(script: &str, args: &[String]) -> String {
+    args.iter().fold(script_block(script), |text, arg| {
+        let word = if is_parameter(arg) { arg.clone() } else { powershell_literal(arg) };
+        text + " " + &word
+    })
+}
+
+/// Whether it names a parameter, as `-Name`, `-Name:` or `-Name:$true`.
+fn is_parameter(arg: &str) -> bool {
+    let Some(rest) = arg.strip_prefix('-') else { return false };
+    let (name, value) = rest.split_once(':').unwrap_or((rest, ""));
+    let begins = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    let goes_on = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    begins && goes_on && ["", "$true", "$false"].contains(&value)
 }
 
 /// A script as a command. It is read by itself: whatever has to be at the top of a script, such as its

@@ -154,6 +154,8 @@ pub enum Due {
     Expired,
     /// Its agent was removed.
     AgentRemoved,
+    /// Its agent is an older product's, and has said nothing of it for too long.
+    Unheard,
 }
 
 /// What an agent is to be told.

@@ -40,6 +40,7 @@ impl Sweep {
             let event = match reason {
                 Due::Expired => Event::Expired { at },
                 Due::AgentRemoved => Event::AgentRemoved { at },
+                Due::Unheard => Event::Unheard { at },
             };
             self.channel.record(*agent_id, *id, Entry::Event(event))
         });

@@ -267,6 +267,10 @@ impl Commands {
         let recorded = self.channel.record(command.agent_id, id, entry).await?;
         let command = recorded.ok_or(CommandsError::NotFound)?.command;
         if !command.status().is_end() {
+            if command.status() == Status::Running {
+                // It may have been handed over meanwhile.
+                self.can_be_told(command.agent_id).await?;
+            }
             self.courier.cancel(command.agent_id, id);
         }
         Ok(command)

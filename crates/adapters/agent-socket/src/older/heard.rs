@@ -96,7 +96,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn exit_code(self) -> Option<i32> {
-        self.get(&["exit_code", "return_code"])?.as_i64().and_then(|code| code.try_into().ok())
+        self.get(&["exit_code", "return_code"])?.as_i64().map(muster_commands::exit_code)
     }
 
     pub(super) fn execution_time(self) -> Option<Duration> {

@@ -1,6 +1,8 @@
 //! One connection of an older product's agent.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ const SEND_PATIENCE: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(PING_EVERY_SECONDS);
 /// How long a result may follow a status that says the same.
 const RESULT_PATIENCE: Duration = Duration::from_secs(10);
+/// How many ends are held back at most; an agent has fewer commands at a time.
+const MAX_HELD: usize = 16;
 /// How long a database may be away until a result is given up that nobody else has.
 const STORAGE_PATIENCE: Duration = Duration::from_mins(1);
 const STORAGE_RETRY: Duration = Duration::from_millis(500);
@@ -155,12 +159,14 @@ impl OlderSession {
         let record = self.record(speaker.agent_id);
         let mut entered = None;
         let served = async {
-            let (live, instructions) = self.enter(speaker, introduction, &mut entered).await?;
-            live.run(arrivals, instructions).await
+            match self.enter(speaker, introduction, &mut entered).await {
+                Ok((live, instructions)) => live.run(arrivals, instructions).await,
+                Err(end) => end,
+            }
         };
         // Whatever goes wrong in here, the agent is not taken for connected afterwards.
-        let served = std::panic::AssertUnwindSafe(served).catch_unwind().await;
-        let end = served.unwrap_or_else(|_| Err(End::Defect)).err().unwrap_or(End::Gone);
+        let served = AssertUnwindSafe(served).catch_unwind().await;
+        let end = served.unwrap_or_else(|_| End::Defect);
         let reason = end.reason();
         if reason != EndReason::AgentRemoved {
             let last_frame_at = entered.as_deref().map_or(record.began_at, Link::last_frame_at);
@@ -251,12 +257,30 @@ impl OlderSession {
 }
 
 impl Live {
-    /// Serves the connection until it ends; only an error ends it.
+    /// Serves the connection until it ends, and says why. What was told of commands counts then.
     async fn run(
         mut self,
         arrivals: &mut AggregatedMessageStream,
         mut instructions: mpsc::UnboundedReceiver<Instruct>,
-    ) -> Result<(), End> {
+    ) -> End {
+        let end = match self.listen(arrivals, &mut instructions).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        self.more = false;
+        for (id, (_, said)) in std::mem::take(&mut self.held) {
+            if let Err(lost) = self.record(id, said).await {
+                return lost;
+            }
+        }
+        end
+    }
+
+    async fn listen(
+        &mut self,
+        arrivals: &mut AggregatedMessageStream,
+        instructions: &mut mpsc::UnboundedReceiver<Instruct>,
+    ) -> Result<Infallible, End> {
         loop {
             let due = self.due();
             tokio::select! {
@@ -366,6 +390,9 @@ impl Live {
                 self.record(id, said).await
             }
             Heard::Status(id, said @ Said::Finished { .. }) => {
+                if self.held.len() >= MAX_HELD && !self.held.contains_key(&id) {
+                    return self.record(id, said).await;
+                }
                 self.held.insert(id, (Instant::now() + RESULT_PATIENCE, said));
                 Ok(())
             }
@@ -425,9 +452,15 @@ impl Live {
         let Speaker { agent_id, dialect, .. } = self.speaker;
         let handout = ports.leases.waiting(agent_id, dialect).await?;
         self.more = handout.more;
+        // Who has enough is not sent more, which it would only be asked for.
+        self.link.set_unfinished(if handout.more { usize::MAX } else { 0 });
         self.look_again = None;
         self.look_again_at(handout.look_again_at);
         for command in handout.commands {
+            // Whoever has come in its place is given it.
+            if !ports.connections.is_current(agent_id, &self.link) {
+                return Ok(());
+            }
             let until = ports.leases.entrust(agent_id, command.id).await?;
             if until.is_some() {
                 self.look_again_at(until);

@@ -102,6 +102,17 @@ fn a_completed_task_with_another_exit_code_than_0_has_failed() {
 }
 
 #[test]
+fn a_crash_on_windows_is_no_success_however_its_code_is_told() {
+    for told in [3_221_225_477_i64, -1_073_741_819] {
+        let crashed = json!({ "type": "task_result", "data": { "task_id": id(),
+            "status": "completed", "output": "", "exit_code": told } });
+        let heard = RemoteAgentManager.read(&crashed).unwrap();
+        let (outcome, exit_code, ..) = finished(&heard);
+        assert_eq!((outcome, exit_code), (&Said::failure("EXIT_CODE", None), Some(-1_073_741_819)));
+    }
+}
+
+#[test]
 fn what_is_not_known_is_passed_over() {
     let codecs: [&dyn Codec; 2] = [&DexAgents, &RemoteAgentManager];
     for codec in codecs {

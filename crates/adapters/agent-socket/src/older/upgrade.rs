@@ -15,11 +15,8 @@ use super::{Codec, DexAgents, RemoteAgentManager};
 use crate::Connections;
 use crate::upgrade::problem;
 
-/// How much larger than the output of a command a message with it may be: JSON spells some
-/// characters with up to six.
-const SPELLING: usize = 6;
-/// The largest message, in bytes, whatever the output may be.
-const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+/// How much longer a message is than the output that is in it.
+const ENVELOPE: usize = 64 * 1024;
 
 /// Why a credential is not good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +58,7 @@ impl From<LegacyError> for Refusal {
             LegacyError::Enrol(EnrolError::TokenUsedUp) => {
                 (401, ProblemCode::EnrollmentTokenUsedUp)
             }
+            LegacyError::Enrol(EnrolError::Taken) => (409, ProblemCode::AlreadyExists),
             LegacyError::Enrol(EnrolError::Storage(_)) => {
                 let detail = "the database does not answer; try again in a moment".into();
                 return Self { status: 503, code: ProblemCode::Unavailable, detail };
@@ -81,6 +79,9 @@ pub trait Showing: Send + Sync {
     /// # Errors
     /// When it is not good.
     async fn credential(&self) -> Result<Option<Credential>, Refusal>;
+
+    /// Counts that it was not let in; answers what it is told instead when that was too often.
+    async fn refused(&self) -> Option<Refusal>;
 }
 
 /// Looks at what a request shows.
@@ -155,14 +156,14 @@ impl OlderSocket {
         }
         let shown = (self.ports.shown)(&request);
         if let Err(refusal) = self.admit(&*shown, codec.dialect()).await {
-            return refusal.answer();
+            return shown.refused().await.unwrap_or(refusal).answer();
         }
         let Ok((response, socket, incoming)) = actix_ws::handle(&request, body) else {
             let detail = "this is a WebSocket: connect with an upgrade";
             return problem(StatusCode::BAD_REQUEST, ProblemCode::Malformed, detail);
         };
-        let limit = usize::try_from(self.ports.output_limit).unwrap_or(MAX_MESSAGE);
-        let limit = limit.saturating_mul(SPELLING).min(MAX_MESSAGE);
+        let limit = usize::try_from(self.ports.output_limit).unwrap_or(usize::MAX);
+        let limit = limit.saturating_add(ENVELOPE);
         let incoming =
             incoming.max_frame_size(limit).aggregate_continuations().max_continuation_size(limit);
         let session = OlderSession {

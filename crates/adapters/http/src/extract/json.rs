@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use muster_kernel::ProblemCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::Problem;
@@ -28,7 +29,15 @@ pub(crate) struct Json<T> {
     is_empty: bool,
     payload: Result<web::Payload, actix_web::Error>,
     max_bytes: usize,
+    nuls: Nuls,
     value: PhantomData<T>,
+}
+
+/// What becomes of NULs in texts, which no database keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nuls {
+    Refused,
+    LeftOut,
 }
 
 /// A body and the SHA-256 of its bytes.
@@ -54,8 +63,8 @@ impl<T> FromRequest for Json<T> {
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let is_empty =
             length.is_none_or(|length| length == "0") && !headers.contains_key(TRANSFER_ENCODING);
-        let max_bytes = MAX_BODY;
-        ready(Ok(Self { right_kind, is_empty, payload, max_bytes, value: PhantomData }))
+        let (max_bytes, nuls) = (MAX_BODY, Nuls::Refused);
+        ready(Ok(Self { right_kind, is_empty, payload, max_bytes, nuls, value: PhantomData }))
     }
 }
 
@@ -63,6 +72,12 @@ impl<T: DeserializeOwned> Json<T> {
     /// The same, which may have so many bytes.
     pub(crate) fn up_to(self, max_bytes: usize) -> Self {
         Self { max_bytes, ..self }
+    }
+
+    /// The same, with NULs left out of its texts: whoever tells of the output of a command says it
+    /// once.
+    pub(crate) fn without_nuls(self) -> Self {
+        Self { nuls: Nuls::LeftOut, ..self }
     }
 
     /// Reads it.
@@ -95,7 +110,11 @@ impl<T: DeserializeOwned> Json<T> {
             let detail = "the body took too long to arrive; send it faster";
             Err(Problem::new(ProblemCode::RequestTimeout, detail))
         })?;
-        Ok(Body { value: read(&bytes)?, fingerprint: Sha256::digest(&bytes).into() })
+        let value = match self.nuls {
+            Nuls::LeftOut if nul(&bytes)?.is_some() => read(&without_nuls(&bytes)?)?,
+            Nuls::LeftOut | Nuls::Refused => read(&bytes)?,
+        };
+        Ok(Body { value, fingerprint: Sha256::digest(&bytes).into() })
     }
 }
 
@@ -132,6 +151,21 @@ async fn collect(mut payload: web::Payload, max_bytes: usize) -> Result<web::Byt
     Ok(body)
 }
 
+fn without_nuls(body: &[u8]) -> Result<Vec<u8>, Problem> {
+    let mut value = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    leave_out(&mut value);
+    serde_json::to_vec(&value).map_err(|error| malformed(&error))
+}
+
+fn leave_out(value: &mut Value) {
+    match value {
+        Value::String(text) => text.retain(|c| c != '\0'),
+        Value::Array(values) => values.iter_mut().for_each(leave_out),
+        Value::Object(fields) => fields.values_mut().for_each(leave_out),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if let Some(at) = nul(body)? {
         return Err(Problem::invalid(at, "there is a NUL in it, which no text here may have"));
@@ -158,8 +192,7 @@ fn nul(body: &[u8]) -> Result<Option<String>, Problem> {
     Ok(nul_in(&value))
 }
 
-fn nul_in(value: &serde_json::Value) -> Option<String> {
-    use serde_json::Value;
+fn nul_in(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => text.contains('\0').then(String::new),
         Value::Array(values) => values

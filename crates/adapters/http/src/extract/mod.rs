@@ -14,7 +14,7 @@ pub(crate) use idempotency::IdempotencyKey;
 pub(crate) use json::{Body, Json, null_as_default, some};
 pub(crate) use list::{ListAnswer, PageQuery, Query};
 pub use older::Presented;
-pub(crate) use older::{CommandsOf, Older, Reporting, is_unversioned};
+pub(crate) use older::{CommandsOf, Older, Reporting, is_unversioned, name_in};
 pub(crate) use path::{ConnectionIn, Id, Number};
 pub(crate) use precondition::{IfMatch, etag};
 pub(crate) use source::Stranger;

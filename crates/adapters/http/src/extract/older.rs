@@ -1,8 +1,8 @@
 //! Agents of older products in plain requests, by what they show.
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::http::header::{AUTHORIZATION, ORIGIN, REFERER};
+use actix_web::{FromRequest, HttpRequest, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use muster_agents::{Credential as Admission, LegacyError, RegistrationRequest, Speaker};
@@ -10,10 +10,12 @@ use muster_kernel::{
     AgentId, Author, Dialect, Permit, Principal, ProblemCode, Secret, TokenKind, act,
 };
 
+use serde::Deserialize;
+
 use super::May;
 use super::caller::{Credential, Extracting, bearer, state_of, unauthenticated};
 use super::source::author;
-use crate::limits::Counter;
+use crate::limits::{Counter, count_stranger};
 use crate::{AppState, Problem};
 
 /// What a request shows that may come from an agent of an older product: its customer's key or an
@@ -67,6 +69,14 @@ impl Presented {
     /// Whether nothing is shown at all.
     pub(crate) const fn shows_nothing(&self) -> bool {
         self.secret.is_none()
+    }
+
+    /// Counts a request of somebody who was not let in.
+    ///
+    /// # Errors
+    /// When there were too many.
+    pub async fn count_refusal(&self, state: &AppState) -> Result<(), Problem> {
+        count_stranger(state, &self.author).await
     }
 
     /// Whether it shows what an agent of an older product could show.
@@ -211,6 +221,18 @@ impl Older {
         }
     }
 
+    /// That it may have its body read before anybody knows who it is: what it shows may be in there.
+    pub(crate) async fn may_show_it_in_the_body(
+        &self,
+        state: &AppState,
+        dialect: Dialect,
+    ) -> Result<(), Problem> {
+        if !self.shows_nothing() || self.presented.admission(state, dialect).await.is_ok() {
+            return Ok(());
+        }
+        Counter::new(&self.request, state).stranger(&self.presented.author).await
+    }
+
     /// The problem of somebody who is not known, or that they are too many.
     async fn refuse(&self, state: &AppState, problem: Problem) -> Problem {
         let counted = Counter::new(&self.request, state).stranger(&self.presented.author).await;
@@ -271,16 +293,32 @@ impl FromRequest for CommandsOf {
         Box::pin(async move {
             let state = state_of(&request)?;
             let presented = Presented::of(&request, &state);
-            let name = request.match_info().get("id").unwrap_or_default();
-            if is_unversioned(&request) && presented.may_be_older() {
-                let fetching = &[Dialect::RemoteAgentManager];
-                if let Ok((permit, _)) = presented.permit(&state, fetching, name).await {
+            if is_unversioned(&request) && presented.may_be_older() && !is_of_a_page(&request) {
+                let (fetching, name) = (&[Dialect::RemoteAgentManager], name_in(&request));
+                if let Ok((permit, _)) = presented.permit(&state, fetching, &name).await {
                     return Ok(Self::Agent(permit.agent()?));
                 }
             }
             reader.await.map(Box::new).map(Self::Reader)
         })
     }
+}
+
+/// Whether a page in a browser asks, which could be anybody's, with whatever network that is in.
+fn is_of_a_page(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    [ORIGIN.as_str(), REFERER.as_str(), "sec-fetch-site"].iter().any(|it| headers.contains_key(*it))
+}
+
+/// The name in the path, as it is kept.
+pub(crate) fn name_in(request: &HttpRequest) -> String {
+    #[derive(Deserialize, Default)]
+    struct Named {
+        id: String,
+    }
+    let path = web::Path::<Named>::from_request(request, &mut Payload::None).into_inner();
+    let named = path.map(web::Path::into_inner).unwrap_or_default();
+    named.id.trim().to_owned()
 }
 
 /// Whether it was asked for by the base path that Remote Agent Manager has.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, Responder, web};
+use futures_util::future::join_all;
 use muster_commands::{LeaseError, Leases, PlainCommand};
 use muster_kernel::{AgentId, CommandId, Dialect};
 use serde::Serialize;
@@ -10,14 +11,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::reports::ResultReport;
-use crate::extract::{Json, Reporting};
+use crate::extract::{Json, Reporting, name_in};
 use crate::{AppState, Problem};
 
-/// How much larger than what is kept of it a result may be: JSON spells some characters with up to
-/// six.
-const SPELLING: usize = 6;
-/// The largest result, in bytes, whatever is kept of it.
-const MAX_RESULT: usize = 64 * 1024 * 1024;
+/// How much longer a result is than the output that is in it, in bytes.
+const ENVELOPE: usize = 64 * 1024;
 
 /// A command in the words of Remote Agent Manager.
 #[derive(Debug, Serialize, ToSchema)]
@@ -66,13 +64,22 @@ pub(crate) async fn hand_out(
     agent_id: AgentId,
     dialect: Dialect,
 ) -> Result<Vec<PlainCommand>, LeaseError> {
-    let mut given = Vec::new();
-    for command in leases.waiting(agent_id, dialect).await?.commands {
-        if leases.entrust(agent_id, command.id).await?.is_some() {
-            given.push(command);
+    let waiting = leases.waiting(agent_id, dialect).await?.commands;
+    let entrusting = waiting.iter().map(|command| leases.entrust(agent_id, command.id));
+    let entrusted = join_all(entrusting.collect::<Vec<_>>()).await;
+    let (mut given, mut failed) = (Vec::new(), None);
+    for (command, entrusted) in waiting.into_iter().zip(entrusted) {
+        match entrusted {
+            Ok(Some(_)) => given.push(command),
+            Ok(None) => {}
+            Err(error) => failed = Some(error),
         }
     }
-    Ok(given)
+    // What it was entrusted with it has to be given, whatever became of the rest.
+    match failed {
+        Some(error) if given.is_empty() => Err(error.into()),
+        Some(_) | None => Ok(given),
+    }
 }
 
 /// The same in the words of Remote Agent Manager.
@@ -91,7 +98,7 @@ pub(crate) struct SubmittedAnswer {
 
 /// How many bytes a result may have that comes in one piece.
 pub(crate) fn largest_result(state: &AppState) -> usize {
-    state.output_limit.saturating_mul(SPELLING).min(MAX_RESULT)
+    state.output_limit.saturating_add(ENVELOPE)
 }
 
 /// Report the result of a command, as an agent of Remote Agent Manager; the same again changes
@@ -111,8 +118,7 @@ pub(crate) async fn submit(
     request: HttpRequest,
     body: Json<ResultReport>,
 ) -> Result<impl Responder, Problem> {
-    let path = request.match_info();
-    let name = path.get("id").unwrap_or_default();
+    let name = name_in(&request);
     let agent_id = match &reporting {
         Reporting::Own(permit) => {
             let own = permit.agent()?;
@@ -120,13 +126,15 @@ pub(crate) async fn submit(
         }
         Reporting::Older(older) => {
             let speaking = &[Dialect::RemoteAgentManager];
-            let (permit, _) = older.permit(&state, speaking, name).await?;
+            let (permit, _) = older.permit(&state, speaking, &name).await?;
             state.agents.heartbeat(&permit, None)?;
             permit.agent()?
         }
     };
-    let id: Option<CommandId> = path.get("command_id").and_then(|text| text.parse().ok());
-    let said = body.up_to(largest_result(&state)).value().await?.try_into()?;
+    let id: Option<CommandId> =
+        request.match_info().get("command_id").and_then(|text| text.parse().ok());
+    let body = body.up_to(largest_result(&state)).without_nuls();
+    let said = body.value().await?.try_into()?;
     state.leases.hear(agent_id, id.ok_or(LeaseError::NotFound)?, said).await?;
     Ok(web::Json(SubmittedAnswer { message: "Task result submitted successfully" }))
 }

@@ -73,6 +73,7 @@ impl From<EnrolError> for Problem {
             EnrolError::TokenInvalid => Self::new(ProblemCode::EnrollmentTokenInvalid, text),
             EnrolError::TokenExpired => Self::new(ProblemCode::EnrollmentTokenExpired, text),
             EnrolError::TokenUsedUp => Self::new(ProblemCode::EnrollmentTokenUsedUp, text),
+            EnrolError::Taken => Self::new(ProblemCode::AlreadyExists, text),
             EnrolError::Storage(error) => error.into(),
         }
     }
@@ -142,8 +143,10 @@ async fn admission(
     let presented = Presented::of(request, state);
     Counter::new(request, state).stranger(presented.author()).await?;
     let body = body.up_to(MAX_UNPROVED);
-    if let Ok(credential) = presented.admission(state, dialect).await {
-        return Ok((credential, body.value().await?));
+    match presented.admission(state, dialect).await {
+        Ok(credential) => return Ok((credential, body.value().await?)),
+        Err(failed) if failed.is_passing() => return Err(failed),
+        Err(_) => {}
     }
     if dialect != Dialect::DeployFlow || !presented.shows_nothing() {
         return Err(problem);

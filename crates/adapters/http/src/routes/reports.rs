@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use muster_agents::Metrics;
-use muster_commands::{LeaseError, Leased, Outcome, PlainCommand, Said, ShellType};
+use muster_commands::{LeaseError, Leased, Outcome, PlainCommand, Said, ShellType, exit_code};
 use muster_kernel::{AgentId, CommandId, Dialect, Permit, ProblemCode, act};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::older;
-use crate::extract::{Id, Json, May, Older, Reporting, is_unversioned};
+use crate::extract::{Id, Json, May, Older, Reporting, is_unversioned, name_in};
 use crate::{AppState, Problem};
 
 /// The largest body of an agent's request, in bytes.
@@ -142,7 +142,7 @@ pub(crate) struct ResultReport {
     /// the exit code when absent.
     status: Option<String>,
     success: Option<bool>,
-    exit_code: Option<i32>,
+    exit_code: Option<i64>,
     /// All of its standard output.
     #[serde(alias = "stdout")]
     output: Option<String>,
@@ -244,6 +244,10 @@ impl TryFrom<ResultReport> for Said {
         let outcome = match report.status.as_deref().map(str::to_ascii_lowercase).as_deref() {
             Some("accepted") => return Ok(Self::Accepted),
             Some("running" | "started" | "in_progress") => return Ok(Self::Started),
+            // Whoever calls it that whatever the code may be.
+            Some("completed" | "success" | "succeeded") if report.exit_code.unwrap_or(0) != 0 => {
+                Self::failure("EXIT_CODE", None)
+            }
             Some("completed" | "success" | "succeeded") => Outcome::Completed,
             Some("failed" | "error") => Self::failure("EXIT_CODE", None),
             Some("timed_out" | "timeout") => Self::failure("TIMED_OUT", None),
@@ -261,7 +265,7 @@ impl TryFrom<ResultReport> for Said {
         let seconds = report.execution_time.map(Duration::try_from_secs_f64);
         Ok(Self::Finished {
             outcome,
-            exit_code: report.exit_code,
+            exit_code: report.exit_code.map(exit_code),
             execution_time: seconds.and_then(Result::ok),
             stdout: Bytes::from(report.output.or(report.logs).unwrap_or_default()),
             stderr: Bytes::from(report.error.unwrap_or_default()),
@@ -299,6 +303,7 @@ pub(crate) async fn heartbeat(
     let permit = match reporting {
         Reporting::Own(permit) => permit,
         Reporting::Older(older) => {
+            older.may_show_it_in_the_body(&state, Dialect::DeployFlow).await?;
             let body = body.up_to(MAX_OLDER_HEARTBEAT).value().await?;
             let report: HeartbeatReport = serde_json::from_value(body).map_err(readable)?;
             return older_heartbeat(&state, older, report).await;
@@ -332,13 +337,13 @@ pub(crate) async fn own_heartbeat(
     let permit = match reporting {
         Reporting::Own(permit) => permit,
         Reporting::Older(older) => {
-            let name = request.match_info().get("id").unwrap_or_default();
+            let name = name_in(&request);
             let speaking = if is_unversioned(&request) {
                 [Dialect::RemoteAgentManager, Dialect::DexAgents]
             } else {
                 [Dialect::DexAgents, Dialect::RemoteAgentManager]
             };
-            let (permit, _) = older.permit_or_admit(&state, &speaking, name, None).await?;
+            let (permit, _) = older.permit_or_admit(&state, &speaking, &name, None).await?;
             let report = body.up_to(MAX_OLDER_HEARTBEAT).value().await?;
             state.agents.heartbeat(&permit, report.metrics.map(Metrics::from))?;
             // What they are to run they fetch elsewhere, or are sent.
@@ -449,8 +454,9 @@ async fn older_result(
         }
         None => None,
     };
+    shown.may_show_it_in_the_body(state, Dialect::DeployFlow).await?;
     let limit = if early.is_some() { older::largest_result(state) } else { MAX_OLDER_HEARTBEAT };
-    let mut report = body.up_to(limit).value().await?;
+    let mut report = body.up_to(limit).without_nuls().value().await?;
     let name = report.device_id.take().map(Name::into_text);
     if let (Some(permit), None) = (&early, &name) {
         return Ok((permit.clone(), report));

@@ -9,19 +9,20 @@ use muster_customers::RedeemError;
 use muster_kernel::{Actor, AgentId, CustomerId, Deed, GroupId, StorageError, Tags};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{DatabaseTransaction, IntoActiveModel, QueryOrder};
+use sea_orm::{DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::SeaAgents;
 use super::entity::{Column, Entity, Model};
 use super::parts::{complete_one, write};
-use super::speakers::keep_admission;
+use super::speakers::{keep_admission, let_in_by, refuse_if_taken};
 use crate::audit::Trail;
 use crate::{DatabaseError, customers};
 
 /// Why the transaction ends without a new agent.
 #[derive(Debug)]
-enum Refusal {
+pub(super) enum Refusal {
     Redeem(RedeemError),
+    Taken,
     Database(DatabaseError),
 }
 
@@ -43,6 +44,7 @@ impl From<Refusal> for EnrolError {
             Refusal::Redeem(RedeemError::Invalid) => Self::TokenInvalid,
             Refusal::Redeem(RedeemError::Expired) => Self::TokenExpired,
             Refusal::Redeem(RedeemError::UsedUp) => Self::TokenUsedUp,
+            Refusal::Taken => Self::Taken,
             Refusal::Database(error) => Self::Storage(StorageError::from(error)),
         }
     }
@@ -75,6 +77,11 @@ async fn enrol(
     if let Some(row) = asked_again {
         return Ok(AgentId::from_uuid(row.id));
     }
+    if let Admission::Token(token) = admission
+        && let Some(known) = let_in_by(transaction, token, &candidate.registration).await?
+    {
+        return Ok(known);
+    }
     let (customer_id, tags, groups) = admit(transaction, admission, &mut candidate).await?;
     let known = known(transaction, customer_id, &candidate.registration).await?;
     let registration =
@@ -84,7 +91,10 @@ async fn enrol(
     let token = Some(candidate.agent_token);
     let row = |agent| Model::of(agent, token).into_active_model().reset_all();
     let known = match known {
-        Some(known) => Some(complete_one(transaction, known).await?),
+        Some(known) => {
+            refuse_if_taken(transaction, admission, &known).await?;
+            Some(complete_one(transaction, known).await?)
+        }
         None => None,
     };
     let (agent, action) = if let Some(known) = known.clone() {
@@ -156,5 +166,12 @@ async fn known(
             .one(transaction)
             .await;
     };
-    of_customer.filter(same).filter(Column::Dialect.eq(dialect.as_str())).one(transaction).await
+    let speaking = of_customer.filter(Column::Dialect.eq(dialect.as_str()));
+    if registration.machine_id.is_some() {
+        return speaking.filter(same).one(transaction).await;
+    }
+    // By the host name alone it is known only as the one that has it.
+    let there = speaking.filter(Column::Hostname.eq(registration.hostname.as_str())).limit(2);
+    let mut there = there.all(transaction).await?;
+    Ok(there.pop().filter(|_| there.is_empty()))
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use muster_commands::{
-    Command, CommandArchive, CommandFilter, Due, OutputChunk, OutputStream, Status, Waiting,
+    Command, CommandArchive, CommandFilter, Due, OutputChunk, OutputStream, RESULT_PATIENCE,
+    Status, Waiting,
 };
 use muster_kernel::{AgentId, CommandId, Page, PageRequest, StorageError, TenantScope, Timestamp};
 use sea_orm::entity::prelude::*;
@@ -257,7 +258,34 @@ impl CommandArchive for SeaCommands {
                 }),
             );
         }
+        due.extend(self.unheard(now, limit.saturating_sub(due.len())).await?);
         Ok(due)
+    }
+}
+
+impl SeaCommands {
+    /// What agents of older products have and have said nothing of for too long.
+    async fn unheard(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(AgentId, CommandId, Due)>, StorageError> {
+        let older = Query::select()
+            .column(agents::Column::Id)
+            .from(agents::Entity)
+            .and_where(agents::Column::Dialect.is_not_null())
+            .take();
+        let rows = Entity::find()
+            .filter(open())
+            .filter(Column::Status.eq(Status::Running.as_str()))
+            .filter(Column::StartedAt.lt(micros(now - RESULT_PATIENCE)))
+            .filter(Column::AgentId.in_subquery(older))
+            .all(self.database.reader())
+            .await
+            .map_err(reading)?;
+        let over = |command: &Command| command.given_up_at().is_some_and(|at| at < now);
+        let unheard = domain(rows)?.into_iter().filter(over).take(limit);
+        Ok(unheard.map(|command| (command.agent_id, command.id, Due::Unheard)).collect())
     }
 }
 

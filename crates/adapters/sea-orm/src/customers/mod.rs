@@ -25,7 +25,7 @@ use entity::{Column, Entity, Model, canonical};
 
 pub use keys::SeaApiKeys;
 pub use tokens::SeaEnrollmentTokens;
-pub(crate) use tokens::redeem;
+pub(crate) use tokens::{find_by_hash as find_token, redeem};
 
 /// The customers, in the table `customers`.
 #[derive(Debug, Clone)]

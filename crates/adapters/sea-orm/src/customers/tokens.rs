@@ -161,7 +161,7 @@ pub(crate) async fn redeem(
 }
 
 /// The token with this hash, whether or not it still lets anybody in.
-pub(super) async fn find_by_hash<C: ConnectionTrait>(
+pub(crate) async fn find_by_hash<C: ConnectionTrait>(
     connection: &C,
     hash: TokenHash,
 ) -> Result<Option<EnrollmentToken>, DatabaseError> {

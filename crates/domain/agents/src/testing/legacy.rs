@@ -16,16 +16,15 @@ use crate::{Admission, AgentRepository, Enrol, EnrolCandidate};
 impl Speakers for FakeAgents {
     async fn find(
         &self,
-        admission: Admission,
+        customer: CustomerId,
+        token: Option<TokenHash>,
         dialect: Dialect,
         name: &str,
     ) -> Result<Option<Speaker>, StorageError> {
         let (rows, admitted) = (self.rows.lock(), self.admitted.lock());
         let found = rows.values().find_map(|(agent, _)| {
-            let let_in = match admission {
-                Admission::Customer(customer) => agent.customer_id == customer,
-                Admission::Token(token) => admitted.get(&agent.id) == Some(&token),
-            };
+            let let_in = token.is_none_or(|token| admitted.get(&agent.id) == Some(&token))
+                && agent.customer_id == customer;
             let speaks = agent.dialect == Some(dialect);
             let named = agent.id.to_string() == name
                 || agent.machine_id == Some(dialect_name(dialect, name));
@@ -85,32 +84,37 @@ pub(super) async fn speakers_are_found<R>(
     let dex = speaking(Dialect::DexAgents, Some("agent-1"), machine("old-1"));
     let dex = registry.enrol(token.into(), dex).await.unwrap();
     let speaker = Speaker { agent_id: dex, customer_id: mine, dialect: Dialect::DexAgents };
-    let speaks = async |admission: Admission, dialect: Dialect, name: &str| {
-        Speakers::find(registry, admission, dialect, name).await.unwrap()
+    let speaks = async |customer, token: Option<TokenHash>, dialect: Dialect, name: &str| {
+        Speakers::find(registry, customer, token, dialect, name).await.unwrap()
     };
-    let found = async |admission, name: &str| speaks(admission, Dialect::DexAgents, name).await;
+    let found =
+        async |customer, token, name: &str| speaks(customer, token, Dialect::DexAgents, name).await;
     for name in ["agent-1".to_owned(), dex.to_string()] {
-        assert_eq!(found(Admission::Customer(mine), &name).await, Some(speaker));
-        assert_eq!(found(token.into(), &name).await, Some(speaker));
-        assert_eq!(found(Admission::Customer(other), &name).await, None);
-        assert_eq!(found(other_token.into(), &name).await, None);
+        assert_eq!(found(mine, None, &name).await, Some(speaker));
+        assert_eq!(found(mine, Some(token), &name).await, Some(speaker));
+        assert_eq!(found(other, None, &name).await, None);
+        assert_eq!(found(mine, Some(other_token), &name).await, None);
     }
     let native = registry.enrol(token.into(), machine("old-0")).await.unwrap();
-    assert_eq!(found(Admission::Customer(mine), &native.to_string()).await, None);
+    assert_eq!(found(mine, None, &native.to_string()).await, None);
 
     // The same name in another product is another machine, and so is the host of Muster's own agent.
     let ram = speaking(Dialect::RemoteAgentManager, Some("agent-1"), machine("old-1"));
     let ram = registry.enrol(Admission::Customer(mine), ram).await.unwrap();
     assert_ne!(ram, dex);
     let manager = Dialect::RemoteAgentManager;
-    assert_eq!(speaks(token.into(), manager, "agent-1").await, None, "a key let it in");
-    let key = Admission::Customer(mine);
-    assert_eq!(speaks(key, manager, "agent-1").await.map(|it| it.agent_id), Some(ram));
-    assert_eq!(found(key, "agent-1").await, Some(speaker));
+    assert_eq!(speaks(mine, Some(token), manager, "agent-1").await, None, "a key let it in");
+    assert_eq!(speaks(mine, None, manager, "agent-1").await.map(|it| it.agent_id), Some(ram));
+    assert_eq!(found(mine, None, "agent-1").await, Some(speaker));
     let same_host = speaking(Dialect::DeployFlow, None, machine("old-0"));
     assert_ne!(registry.enrol(Admission::Customer(mine), same_host).await.unwrap(), native);
     let again = speaking(Dialect::DexAgents, Some("agent-1"), machine("renamed"));
     assert_eq!(registry.enrol(token.into(), again).await.unwrap(), dex);
+    for admission in [token.into(), Admission::Customer(mine)] {
+        let untold = speaking(Dialect::DexAgents, None, machine("old-1"));
+        assert_eq!(registry.enrol(admission, untold).await.unwrap(), dex, "it is the only one");
+    }
+    assert_eq!(found(mine, None, "agent-1").await, Some(speaker), "it keeps its name");
     let by_host = |dialect| speaking(dialect, None, machine("old-2"));
     let first = registry.enrol(token.into(), by_host(Dialect::DeployFlow)).await.unwrap();
     let second = registry.enrol(token.into(), by_host(Dialect::DeployFlow)).await.unwrap();
@@ -119,11 +123,11 @@ pub(super) async fn speakers_are_found<R>(
     // Muster's own agent takes its place on that host, once.
     let own = candidate("old-2", Some("machine-2"), clock, entropy);
     assert_eq!(registry.enrol(token.into(), own).await.unwrap(), first);
-    assert_eq!(speaks(token.into(), Dialect::DeployFlow, &first.to_string()).await, None);
+    assert_eq!(speaks(mine, Some(token), Dialect::DeployFlow, &first.to_string()).await, None);
     let agent = AgentRepository::find(registry, &TenantScope::All, first).await.unwrap().unwrap();
     assert_eq!((agent.dialect, agent.machine_id.as_deref()), (None, Some("machine-2")));
     assert_ne!(registry.enrol(token.into(), by_host(Dialect::DeployFlow)).await.unwrap(), first);
 
     registry.delete(&TenantScope::All, dex, &super::contract::author(), clock.now()).await.unwrap();
-    assert_eq!(found(key, "agent-1").await, None);
+    assert_eq!(found(mine, None, "agent-1").await, None);
 }

@@ -139,6 +139,39 @@ async fn a_command_of_an_older_agent_that_nothing_is_heard_of_is_interrupted_in_
     assert_eq!(world.now(command.id).await.status(), Status::Running);
     assert_eq!(world.entrusted(1).await, []);
     assert_eq!(world.now(command.id).await.status(), Status::Failed);
+    let late = world.leases.hear(command.agent_id, command.id, completed("late")).await.unwrap();
+    assert_eq!(late.status(), Status::Completed, "the agent knows better");
+}
+
+#[tokio::test]
+async fn an_older_agent_has_few_commands_at_a_time_and_the_next_when_one_has_ended() {
+    let world = world();
+    let first = command(1);
+    let mut given = Vec::new();
+    for seed in 0..7 {
+        let id = CommandId::new(&*world.clock, &muster_kernel::testing::SeededEntropy::new(seed));
+        world.give(&Command { id, ..first.clone() }).await;
+        world.clock.advance(TimeDelta::milliseconds(1));
+        given.push(id);
+    }
+    assert_eq!(world.entrusted(0).await, given[..FEW]);
+    let full = world.leases.waiting(first.agent_id, Dialect::RemoteAgentManager).await.unwrap();
+    assert!(full.commands.is_empty() && full.more);
+    world.leases.hear(first.agent_id, given[1], completed("")).await.unwrap();
+    assert_eq!(world.entrusted(0).await, [given[FEW]]);
+}
+
+#[tokio::test]
+async fn what_is_not_wanted_any_more_when_its_turn_comes_is_not_given_to_an_older_agent() {
+    let world = world();
+    let command = command(1);
+    world.give(&command).await;
+    let dialect = Dialect::RemoteAgentManager;
+    let waiting = world.leases.waiting(command.agent_id, dialect).await.unwrap();
+    assert_eq!(waiting.commands.len(), 1);
+    let cancel = Entry::Event(Event::CancelRequested { at: noon() });
+    world.ledger.record(command.agent_id, command.id, cancel).await.unwrap();
+    assert_eq!(world.leases.entrust(command.agent_id, command.id).await.unwrap(), None);
 }
 
 #[tokio::test]

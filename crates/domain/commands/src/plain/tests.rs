@@ -50,13 +50,14 @@ fn what_has_no_field_is_said_in_the_text() {
     command.spec.working_directory = Some("C:\\O'Neil".into());
     command.spec.timeout = Duration::from_millis(1500);
     let plain = said(Dialect::DeployFlow, &command).unwrap();
-    let expected =
-        "${env:NAME} = 'it''s ‘‘so’’'\nSet-Location -LiteralPath 'C:\\O''Neil'\nGet-Date";
-    assert_eq!((plain.text.as_str(), plain.timeout), (expected, 2));
+    let block = "& ([scriptblock]::Create('Get-Date'))";
+    let variable = "${env:NAME} = 'it''s ‘‘so’’'";
+    let expected = format!("{variable}\nSet-Location -LiteralPath 'C:\\O''Neil'\n{block}");
+    assert_eq!((&plain.text, plain.timeout), (&expected, 2));
     assert!(plain.environment.is_empty() && plain.working_directory.is_none());
     let plain = said(Dialect::DexAgents, &command).unwrap();
     assert_eq!(plain.working_directory.as_deref(), Some("C:\\O'Neil"));
-    assert_eq!(plain.text, "${env:NAME} = 'it''s ‘‘so’’'\nGet-Date");
+    assert_eq!(plain.text, format!("{variable}\n{block}"));
     command.spec.shell_type = ShellType::Bash;
     let plain = said(Dialect::RemoteAgentManager, &command).unwrap();
     assert_eq!((plain.text.as_str(), plain.environment.len()), ("Get-Date", 1));
@@ -86,18 +87,29 @@ fn cmd_gets_one_line_without_arguments_or_nothing() {
 
 #[test]
 fn a_script_for_powershell_gets_its_arguments_as_parameters() {
-    let command = given(ShellType::Powershell, "name", &["a'b"]);
-    let payload = script("param($x)\n$x");
+    let args = ["-Path:", "C:\\it's", "-Deep:$true", "-Force", "-1", "-x y"];
+    let command = given(ShellType::Powershell, "name", &args);
+    let payload = script("param($x)\n$x # last");
     let plain = PlainCommand::of(Dialect::DexAgents, &command, &payload).unwrap();
-    let block = "& ([scriptblock]::Create('param($x)\n$x'))";
-    assert_eq!(plain.text, format!("$musterArgs = @('a''b')\n{block} @musterArgs"));
+    let block = "& ([scriptblock]::Create('param($x)\n$x # last'))";
+    let words = "-Path: 'C:\\it''s' -Deep:$true -Force '-1' '-x y'";
+    assert_eq!(plain.text, format!("{block} {words}"));
     let mut command = given(ShellType::Powershell, "name", &[]);
     command.spec.environment = [("X".to_owned(), "1".to_owned())].into();
     let plain = PlainCommand::of(Dialect::DexAgents, &command, &payload).unwrap();
     assert_eq!(plain.text, format!("${{env:X}} = '1'\n{block}"), "its parameters stay at its top");
     command.spec.environment.clear();
     let plain = PlainCommand::of(Dialect::DexAgents, &command, &payload).unwrap();
-    assert_eq!(plain.text, "param($x)\n$x", "it goes as it is");
+    assert_eq!(plain.text, "param($x)\n$x # last", "it goes as it is");
+}
+
+#[test]
+fn a_comment_at_the_end_of_a_command_makes_no_code_of_its_arguments() {
+    for text in ["printf '[%s]' a # b", "printf '[%s]' a # b\n"] {
+        let command = given(ShellType::Bash, text, &["x\nprintf injected\n"]);
+        let plain = said(Dialect::RemoteAgentManager, &command).unwrap();
+        assert_eq!(bash_says(&plain.text), b"[a]", "{}", plain.text);
+    }
 }
 
 fn bash_says(text: &str) -> Vec<u8> {
