@@ -5,6 +5,7 @@
 
 mod dexagents;
 mod heard;
+mod live;
 mod remote_agent_manager;
 mod session;
 mod upgrade;
