@@ -27,12 +27,23 @@ impl MigrationTrait for Migration {
             .col("machine_id")
             .and_where(Expr::col("admitted_by").is_not_null())
             .take();
-        manager.create_index(by_token).await
+        manager.create_index(by_token).await?;
+        // Each machine that enrols asks whether an older product's agent was there before.
+        let older = Index::create()
+            .name("agents_older")
+            .table("agents")
+            .col("customer_id")
+            .col("hostname")
+            .and_where(Expr::col("dialect").is_not_null())
+            .take();
+        manager.create_index(older).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let by_token = Index::drop().name("agents_by_admitted_by").table("agents").to_owned();
         manager.drop_index(by_token).await?;
+        let older = Index::drop().name("agents_older").table("agents").to_owned();
+        manager.drop_index(older).await?;
         for (table, column) in [
             ("agents", "admitted_by"),
             ("agents", "dialect"),

@@ -9,7 +9,7 @@ use muster_customers::RedeemError;
 use muster_kernel::{Actor, AgentId, CustomerId, Deed, GroupId, StorageError, Tags};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{DatabaseTransaction, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{DatabaseTransaction, IntoActiveModel, QuerySelect};
 
 use super::SeaAgents;
 use super::entity::{Column, Entity, Model};
@@ -159,12 +159,13 @@ async fn known(
         if let Some(own) = own.one(transaction).await? {
             return Ok(Some(own));
         }
-        return of_customer
+        // Sorted here: by an order, databases are tempted to read all agents in it.
+        let older = of_customer
             .filter(Column::Hostname.eq(registration.hostname.as_str()))
             .filter(Column::Dialect.is_not_null())
-            .order_by_asc(Column::Id)
-            .one(transaction)
-            .await;
+            .all(transaction)
+            .await?;
+        return Ok(older.into_iter().min_by_key(|row| row.id));
     };
     let speaking = of_customer.filter(Column::Dialect.eq(dialect.as_str()));
     if registration.machine_id.is_some() {
