@@ -31,7 +31,7 @@ const DRAIN_SECONDS: u64 = 20;
 /// How long a TLS handshake may take: the last of a fleet that comes back at once waits its turn.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(20);
 /// Connections that may wait to be accepted: after a restart all agents come back at once.
-const BACKLOG: u32 = 1024;
+const BACKLOG: u32 = 16_384;
 
 /// Runs the server until a signal ends it.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
