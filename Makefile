@@ -48,6 +48,14 @@ openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
 	target/debug/muster openapi > openapi/openapi.json
 	target/debug/muster openapi --asyncapi > openapi/asyncapi.json
 
+TARGET ?= dexagents
+SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: ## Fuzz what reads the words of agents: TARGET=dexagents SECONDS=600 (needs cargo-fuzz)
+	cp Cargo.lock fuzz/Cargo.lock
+	RUSTC_BOOTSTRAP=1 cargo fuzz run $(TARGET) -- -max_total_time=$(SECONDS)
+
 .PHONY: deny
 deny: ## Check licences, sources and doubles of dependencies (needs cargo-deny)
 	cargo deny check
