@@ -152,8 +152,8 @@ async fn a_machine_that_registers_again_costs_its_token_nothing_and_is_no_other_
     let first = world.shows(&token).post("/agent/register", &device).await;
     let again = world.shows(&token).post("/agent/register", &device).await;
     assert_eq!(first["device_id"], again["device_id"], "{again}");
-    let taken = world.shows(&other).problem(Method::POST, "/agent/register", &device).await;
-    assert_eq!(taken, (409, "ALREADY_EXISTS".into()));
+    let refused = world.shows(&other).problem(Method::POST, "/agent/register", &device).await;
+    assert_eq!(refused, (409, "ALREADY_EXISTS".into()));
     world.delete(&format!("/enrollment-tokens/{id}")).await;
     let late = world.shows(&other).post("/agent/register", &device).await;
     assert_eq!(late["device_id"], first["device_id"], "a revoked token holds nobody");
