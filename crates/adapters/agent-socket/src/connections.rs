@@ -227,6 +227,7 @@ impl Connections {
     /// Takes in what a machine says of its load. Of one that says it all the time most is passed
     /// over: nobody else's goes without its place because of it.
     pub(crate) fn measured(&self, id: AgentId, link: &Link, metrics: Metrics) {
+        let metrics = metrics.bounded();
         if !link.set_metrics(metrics) {
             return;
         }

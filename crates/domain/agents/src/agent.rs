@@ -275,9 +275,41 @@ pub struct Metrics {
     pub uptime_seconds: u64,
 }
 
+impl Metrics {
+    /// The same with shares that are some, whatever the machine says: no JSON tells another number
+    /// than a finite one, and whoever passes it on to others must be able to.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let share = |told: f32| if told.is_finite() { told.clamp(0.0, 100.0) } else { 0.0 };
+        Self {
+            cpu_percent: share(self.cpu_percent),
+            memory_percent: share(self.memory_percent),
+            disk_percent: share(self.disk_percent),
+            ..self
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_load_that_a_machine_makes_up_can_be_told_to_others() {
+        let made_up = Metrics {
+            cpu_percent: f32::INFINITY,
+            memory_percent: -3.0,
+            disk_percent: 250.0,
+            network_rx_bytes: 1,
+            network_tx_bytes: 2,
+            processes: 3,
+            uptime_seconds: 4,
+        };
+        let told = made_up.bounded();
+        assert_eq!((told.cpu_percent, told.memory_percent, told.disk_percent), (0.0, 0.0, 100.0));
+        let text = serde_json::to_string(&told).unwrap();
+        assert_eq!(serde_json::from_str::<Metrics>(&text).unwrap(), told);
+    }
 
     #[test]
     fn a_machine_is_sorted_by_what_it_calls_its_system() {
