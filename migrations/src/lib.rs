@@ -37,6 +37,11 @@ mod m20261121_000042_alert_rules;
 mod m20261121_000043_alerts;
 mod m20261121_000044_alert_deliveries;
 mod m20261121_000045_dialects;
+mod m20261121_000046_catalog;
+mod m20261121_000047_rollouts;
+mod m20261121_000048_compliance;
+mod m20261121_000049_commands_of_rollouts;
+mod m20261121_000050_boot_ids;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -80,6 +85,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000043_alerts::Migration),
             Box::new(m20261121_000044_alert_deliveries::Migration),
             Box::new(m20261121_000045_dialects::Migration),
+            Box::new(m20261121_000046_catalog::Migration),
+            Box::new(m20261121_000047_rollouts::Migration),
+            Box::new(m20261121_000048_compliance::Migration),
+            Box::new(m20261121_000049_commands_of_rollouts::Migration),
+            Box::new(m20261121_000050_boot_ids::Migration),
         ]
     }
 }

@@ -1,5 +1,5 @@
 //! One order to thousands of machines: from the request to the last durable result, with a listener
-//! that follows it live, and beside it in the same run what as many durable results cost bare.
+//! that follows it live, and beside it a profile of one task and of five, step by step on each machine.
 //! `make bench` runs it.
 #![expect(
     clippy::unwrap_used,
@@ -37,8 +37,11 @@ async fn run() {
     }
     println!("with 500 machines at a time:");
     one_run(&server, &api, json!({ "max_concurrency": 500 })).await;
+    for tasks in [1, 5] {
+        one_rollout(&server, &api, tasks).await;
+    }
     println!("resident memory after        {} MiB", server.resident_kib() / 1024);
-    assert_eq!(fleet.record.started(), MACHINES * (ROUNDS + 1));
+    assert_eq!(fleet.record.started(), MACHINES * (ROUNDS + 1 + 6));
 }
 
 async fn one_run(server: &Server, api: &Api, strategy: serde_json::Value) {
@@ -62,6 +65,38 @@ async fn one_run(server: &Server, api: &Api, strategy: serde_json::Value) {
         "accepted after {accepted:.2?}, last result durable after {done:.2?}, told after {heard:.2?}; \
          {in_order} of {} machines told once and in order; {:.1} s of processor time",
         run["total"],
+        server.cpu_seconds() - cpu,
+    );
+}
+
+/// A profile of so many commands, brought to all machines.
+async fn one_rollout(server: &Server, api: &Api, tasks: usize) {
+    let profile = api.post("/profiles", &json!({ "name": format!("{tasks} tasks") })).await;
+    let id = profile["id"].as_str().unwrap();
+    for number in 0..tasks {
+        let task = json!({ "name": number.to_string(), "action_type": "command", "payload": "x" });
+        api.post(&format!("/profiles/{id}/tasks"), &task).await;
+    }
+    let cpu = server.cpu_seconds();
+    let begun = Instant::now();
+    let wish = json!({ "target": { "all": true } });
+    let rollout = api.post(&format!("/profiles/{id}/apply"), &wish).await;
+    let accepted = begun.elapsed();
+    let path = format!("/rollouts/{}", rollout["id"].as_str().unwrap());
+    let ended = loop {
+        let rollout = api.get(&path).await;
+        if rollout["status"] != "running" {
+            break rollout;
+        }
+        assert!(begun.elapsed() < Duration::from_mins(5), "{rollout}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let took = begun.elapsed();
+    assert_eq!(ended["done"], MACHINES, "{ended}");
+    println!(
+        "a profile of {tasks} tasks: accepted after {accepted:.2?}, all machines done after \
+         {took:.2?}; {:.0} tasks a second; {:.1} s of processor time",
+        f64::from(u32::try_from(MACHINES * tasks).unwrap()) / took.as_secs_f64(),
         server.cpu_seconds() - cpu,
     );
 }

@@ -7,6 +7,7 @@
 //! - [`Fleet`] is many agents in one process, with the journals that agents keep
 //! - [`collector::Collector`] takes traces
 //! - [`EventSource`] is a client of event streams
+//! - [`model::Model`] is the provider of a language model
 //! - [`RawAgent`] speaks the agent protocol by hand, well or badly
 #![expect(
     clippy::unwrap_used,
@@ -21,6 +22,7 @@ pub mod collector;
 mod databases;
 mod events;
 mod fleet;
+pub mod model;
 mod nodes;
 mod process;
 pub mod provider;
@@ -40,13 +42,26 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 /// When that takes longer than 30 seconds.
-pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(Duration::from_secs(30), what, condition).await
+}
+
+/// The same for what may take longer.
+///
+/// # Panics
+/// When it takes longer than that.
+pub async fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let begun = Instant::now();
     loop {
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "{what}: not within 30 seconds");
+        let seconds = patience.as_secs();
+        assert!(begun.elapsed() < patience, "{what}: not within {seconds} seconds");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

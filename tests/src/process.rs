@@ -305,7 +305,7 @@ impl Server {
     }
 }
 
-/// `muster-agent run`.
+/// `muster-agent run`, in a folder of its own.
 #[derive(Debug)]
 pub struct Agent {
     folder: TempDir,
@@ -369,7 +369,8 @@ impl Agent {
             .arg("--data-dir")
             .arg(self.data_dir())
             .env("MUSTER_ENROLLMENT_TOKEN", &self.token)
-            .envs(self.settings.iter().cloned());
+            .envs(self.settings.iter().cloned())
+            .current_dir(self.folder.path());
         self.process = Some(Process::start(&mut command, &self.folder.path().join("log")));
     }
 

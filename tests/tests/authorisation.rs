@@ -1,6 +1,9 @@
 //! Who may do what: every cell of `tests/authorisation.txt` against a running server.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
 
+#[path = "authorisation/deployment.rs"]
+mod deployment;
+
 use std::collections::BTreeSet;
 
 use muster_tests::{Api, Enrolled, PASSWORD, RawAgent, Server};
@@ -157,7 +160,9 @@ impl World {
         let (method, path) = (row.method.as_str(), row.path.as_str());
         let is_about = |prefix: &str| path.starts_with(prefix) && path.contains("{id}");
         let mut path = row.path.clone();
-        if path.contains("/clones/") {
+        if let Some(made) = self.about_deployment(row, unique).await {
+            path = made;
+        } else if path.contains("/clones/") {
             let (agent, connection) = self.cloned(unique).await;
             path = path.replace("{id}", &agent).replace("{connection_id}", &connection);
         } else if path.starts_with("/groups/") {
@@ -310,9 +315,29 @@ impl World {
         json!({ "name": "s", "customer_id": customer, "cron": cron, "target": target, "command": "echo" })
     }
 
+    /// What the assistant is asked about Acme's agent.
+    fn body_of_assistant(&self, path: &str) -> Option<Value> {
+        if path == "/ai/validate-key" || path.starts_with("/settings/") {
+            return Some(json!({}));
+        }
+        let asks = path.starts_with("/ai/") || path.starts_with("/commands/ai/");
+        let about = match path {
+            "/ai/explain-error" => "error",
+            "/commands/ai/generate" | "/ai/suggest-command" => "message",
+            _ => "command",
+        };
+        asks.then(|| json!({ "agent_id": self.agent, about: "echo" }))
+    }
+
     /// A body that is good.
     async fn body(&self, row: &Row, unique: &str) -> Value {
+        if let Some(body) = self.body_of_deployment(row, unique).await {
+            return body;
+        }
         let command = || json!({ "command": "echo" });
+        if let Some(body) = self.body_of_assistant(&row.path) {
+            return body;
+        }
         match (row.method.as_str(), row.path.as_str()) {
             (_, "/auth/register") => json!({ "username": unique, "password": PASSWORD }),
             (_, "/auth/login") => json!({ "username": "admin", "password": PASSWORD }),

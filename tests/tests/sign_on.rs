@@ -52,6 +52,27 @@ impl Browser {
     }
 }
 
+#[tokio::test]
+async fn who_comes_back_to_the_dashboard_has_a_session_that_the_browser_keeps() {
+    let provider = Provider::start();
+    let (server, admin) = with(&provider).await;
+    let mut browser = Browser::new();
+    assert_eq!(browser.sign_on(&server).await.0, 403, "it waits for approval");
+    approve(&admin).await;
+    let away = format!("{}/api/v1/auth/oidc/login?browser=true", server.url());
+    let provider_url = browser.follow(&away).await;
+    let back = browser.follow(&provider_url).await;
+    let request = browser.client.get(&back).header("Cookie", &browser.cookie);
+    let home = request.send().await.unwrap();
+    assert_eq!((home.status().as_u16(), &home.headers()["location"]), (302, &"/".parse().unwrap()));
+    let cookies = home.headers().get_all("set-cookie").iter();
+    let kept = cookies.map(|it| it.to_str().unwrap()).find(|it| it.contains("Strict")).unwrap();
+    let kept = kept.split(';').next().unwrap();
+    let renew = browser.client.post(format!("{}/api/v1/auth/refresh", server.url()));
+    let renew = renew.header("Cookie", kept).header("Muster-Session", "cookie");
+    assert_eq!(renew.send().await.unwrap().status(), 200);
+}
+
 async fn with(provider: &Provider) -> (Server, Api) {
     let server = Server::start().await;
     let admin = server.admin().await;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-use crate::{CustomerId, RunId};
+use crate::{CustomerId, RolloutId, RunId};
 
 pub use log::{KEPT_BYTES, Log, LogListener, Logs};
 
@@ -23,13 +24,16 @@ pub enum Topic {
     Commands,
     /// Runs.
     Runs,
+    /// Rollouts.
+    Rollouts,
     /// Alerts.
     Alerts,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: &[Self] = &[Self::Agents, Self::Commands, Self::Runs, Self::Alerts];
+    pub const ALL: &[Self] =
+        &[Self::Agents, Self::Commands, Self::Runs, Self::Rollouts, Self::Alerts];
 
     /// The name in the API.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +41,7 @@ impl Topic {
             Self::Agents => "agents",
             Self::Commands => "commands",
             Self::Runs => "runs",
+            Self::Rollouts => "rollouts",
             Self::Alerts => "alerts",
         }
     }
@@ -48,12 +53,15 @@ impl Topic {
 }
 
 /// Where an event is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// Everything that anybody may care for.
     Everything,
     /// One run, with all that its commands write.
     Run(RunId),
+    /// One rollout.
+    Rollout(RolloutId),
 }
 
 /// Something that happened.

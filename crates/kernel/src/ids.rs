@@ -103,6 +103,18 @@ ids! {
     MaintenanceWindowId,
     /// One message on its way to people.
     DeliveryId,
+    /// How a machine is to be set up.
+    ProfileId,
+    /// One step of a profile.
+    TaskId,
+    /// A piece of software and how it is installed.
+    SoftwareId,
+    /// An image that machines are made from.
+    OsImageId,
+    /// One profile on its way to many machines.
+    RolloutId,
+    /// A profile that machines are compared with again and again.
+    ComplianceCheckId,
 }
 
 fn new_v7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {

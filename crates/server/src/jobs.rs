@@ -13,6 +13,8 @@ use muster_commands::runs::Runs;
 use muster_commands::schedules::{HistoryRetention, Scheduler};
 use muster_commands::{Compression, Retention, Sweep};
 use muster_customers::ApiKeys;
+use muster_deployment_profiles::compliance::Compliance;
+use muster_deployment_profiles::rollouts::{Driver, Rollouts};
 use muster_http::AppState;
 use muster_kernel::Clock;
 use muster_kernel::leadership::LOOK_EVERY;
@@ -94,6 +96,29 @@ pub(crate) async fn tell(runs: Runs, stop: CancellationToken) {
     tokio::select! {
         () = runs.tell() => {}
         () = stop.cancelled() => {}
+    }
+}
+
+/// Brings the rollouts on that go on, until `stop`.
+pub(crate) async fn bring_rollouts_on(
+    rollouts: Rollouts,
+    leading: Leading,
+    stop: CancellationToken,
+) {
+    tokio::select! {
+        () = Driver::new(rollouts).run(move || leading.now()) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Compares machines with profiles when that is due, until `stop`.
+pub(crate) async fn compare(compliance: Compliance, leading: Leading, stop: CancellationToken) {
+    while pause(SWEEP_EVERY, &stop).await {
+        if leading.now()
+            && let Err(error) = compliance.tick().await
+        {
+            log(&error, "compliance checks that are due could not be begun");
+        }
     }
 }
 

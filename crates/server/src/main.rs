@@ -3,6 +3,7 @@
 mod absentees;
 mod backup;
 mod config;
+mod dashboard;
 mod descriptors;
 mod import;
 mod jobs;

@@ -146,6 +146,7 @@ mod tests {
             node_id: NodeId::new(&SystemClock, &OsEntropy),
             transport: Transport::Websocket,
             peer_address: None,
+            boot_id: None,
             began_at: seen,
             last_frame_at: seen,
             reconnect_attempts: None,

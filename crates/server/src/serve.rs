@@ -132,6 +132,10 @@ pub(crate) async fn run(
     tasks.spawn(jobs::drive(state.runs.clone(), leading.clone(), stop.clone()));
     tasks.spawn(jobs::tell(state.runs.clone(), stop.clone()));
     tasks.spawn(jobs::run_schedules(scheduler, state.clock.clone(), leading.clone(), stop.clone()));
+    let rollouts = state.deployment.rollouts.clone();
+    tasks.spawn(jobs::bring_rollouts_on(rollouts, leading.clone(), stop.clone()));
+    let compliance = state.deployment.compliance.clone();
+    tasks.spawn(jobs::compare(compliance, leading.clone(), stop.clone()));
     tasks.spawn(watch::watch(watcher.clone(), leading.clone(), stop.clone()));
     tasks.spawn(watch::send(dispatcher, stop.clone()));
     tasks.spawn(watch::read_loads(watcher, loads, stop.clone()));

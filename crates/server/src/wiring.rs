@@ -1,6 +1,8 @@
 //! Which adapter stands behind which port.
 
 mod alerting;
+mod assisting;
+mod deploying;
 mod importing;
 mod measuring;
 mod planning;
@@ -50,6 +52,7 @@ use self::sharing::Sharing;
 use self::work::Work;
 use crate::absentees::KnownAbsentees;
 use crate::config::Config;
+use crate::dashboard::Dashboard;
 use crate::observability::{self, Figures, Needs};
 use crate::older;
 use crate::orphans::Orphans;
@@ -96,11 +99,7 @@ pub(crate) struct Wired {
 pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     // First of all: what is made before does not count.
     let handle = observability::start()?;
-    let base = base(config).await?;
-    base.database.migrate().await?;
-    if !base.database.claim().await? {
-        anyhow::bail!(OTHER_KEY);
-    }
+    let base = claimed(config).await?;
     let Base { master, database, clock, entropy, .. } = &base;
     let settings = Arc::new(settings(&base));
     settings.reload().await?;
@@ -116,11 +115,12 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let api_keys = Arc::new(api_keys(&base, work.customers.clone(), keys.clone()));
     let absentees = Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone()));
     let approvals = work.approvals(absentees.clone(), clock.clone());
+    let deployment = deploying::deployment(&base, &work, absentees.clone());
+    let assistance = assisting::assistance(&base, &work, &settings)?;
     let planning = Planning::new(&base, &work, absentees, config.limits);
     let watch = Watch::new(&base, &settings, work.bus.clone(), work.presence.clone())?;
     let (loads, heard) = Loads::new();
     let measuring = Measuring::new(&base, &work, &settings, vec![Arc::new(loads)]);
-    let log = Arc::new(SeaAudit::new(database.clone()));
     let orphans = work.orphans(clock.clone());
     let legacy = legacy(&base, &work);
     let socket = agent_socket(&base, &work, legacy.clone(), config);
@@ -154,24 +154,27 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         scripts: work.scripts,
         saved_commands: work.saved_commands,
         alerting: watch.alerting,
+        deployment,
+        assistance,
         settings,
-        audit: Audit::new(log, chain_key(master), clock.clone()),
+        audit: Audit::new(
+            Arc::new(SeaAudit::new(database.clone())),
+            chain_key(master),
+            clock.clone(),
+        ),
         limiter,
         web: config.web.clone(),
         exposition: figures.clone(),
-        probes: Arc::new(Needs {
-            database: database.clone(),
-            redis: nodes.as_ref().map(|nodes| nodes.redis.clone()),
-        }),
+        pages: Arc::new(Dashboard),
+        probes: needs(&base, nodes.as_ref()),
         output_limit,
         started_at: clock.now(),
         clock: clock.clone(),
         closing: stop.clone(),
     };
     let database = database.clone();
-    let state = web::Data::new(state);
     Ok(Wired {
-        state,
+        state: web::Data::new(state),
         socket,
         connections,
         agents,
@@ -194,6 +197,12 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
         stop,
         first_password,
     })
+}
+
+/// What is asked how it is.
+fn needs(base: &Base, nodes: Option<&Nodes>) -> Arc<Needs> {
+    let redis = nodes.map(|nodes| nodes.redis.clone());
+    Arc::new(Needs { database: base.database.clone(), redis })
 }
 
 /// What everything else is made of.
@@ -221,6 +230,16 @@ async fn base(config: &Config) -> anyhow::Result<Base> {
     let keys = Arc::new(SeaSettings::new(database.clone()));
     let vault = Arc::new(SealedVault::new(&master, keys, clock.clone(), entropy.clone()));
     Ok(Base { master, database, vault, clock, entropy })
+}
+
+/// The same, its schema brought up to date, for a server that it belongs to from then on.
+async fn claimed(config: &Config) -> anyhow::Result<Base> {
+    let base = base(config).await?;
+    base.database.migrate().await?;
+    if !base.database.claim().await? {
+        anyhow::bail!(OTHER_KEY);
+    }
+    Ok(base)
 }
 
 /// The same for programs beside a server: with another key they would only do harm.

@@ -21,7 +21,7 @@ use muster_kernel::{
     AgentId, Clock, ConnectionId, CustomerId, Entropy, NodeId, StorageError, Timestamp,
 };
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::time::DelayQueue;
 
@@ -29,6 +29,11 @@ use crate::apart::Apart;
 use crate::history::History;
 use crate::link::{CloseReason, Instruct, Link, Peer, SILENCE};
 use crate::traces::Traces;
+
+/// How many agents are let in at a time. When a whole fleet comes back at once the others wait,
+/// which costs nothing: what each of them takes is little, and all of it together would keep
+/// everybody else waiting.
+const LET_IN_AT_ONCE: usize = 32;
 
 /// What those who are connected need.
 #[derive(Debug, Clone)]
@@ -72,6 +77,7 @@ struct Inner {
     watch: Option<Arc<dyn PresenceWatch>>,
     heartbeats: Heartbeats,
     traces: Option<Arc<Traces>>,
+    door: Semaphore,
     closing: AtomicBool,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -94,11 +100,18 @@ impl Connections {
             watch,
             heartbeats,
             traces,
+            door: Semaphore::new(LET_IN_AT_ONCE),
             closing: AtomicBool::new(false),
             clock,
             entropy,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Waits until it is an agent's turn to be let in; the next one's comes when the answer is
+    /// dropped. Nobody waits in there for what a peer says, or takes.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.inner.door.acquire().await.ok()
     }
 
     /// This process, among those that connections may be to.
@@ -348,6 +361,7 @@ impl Connections {
             node_id: self.inner.node,
             transport: link.peer.transport,
             peer_address: link.peer.address.clone(),
+            boot_id: None,
             began_at: link.connected_at,
             last_frame_at: link.last_frame_at(),
             reconnect_attempts: None,

@@ -162,6 +162,7 @@ impl AgentSocket {
             node_id: ports.connections.node(),
             transport: Transport::Websocket,
             peer_address: (ports.peer_address)(request),
+            boot_id: None,
             began_at: now,
             last_frame_at: now,
             reconnect_attempts: None,
@@ -180,6 +181,7 @@ impl AgentSocket {
         };
         let token = own_token(request).map(Secret::from_text).ok_or_else(unknown)?;
         let token = token.hash();
+        let _turn = self.ports.connections.turn().await;
         match self.ports.tokens.find(token).await {
             Ok(Some((agent_id, _))) => Ok((agent_id, token)),
             Ok(None) => Err(unknown()),

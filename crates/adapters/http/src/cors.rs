@@ -8,7 +8,7 @@ use crate::Web;
 /// Middleware that lets pages of the named origins, to the letter, use the API. A page sends its
 /// credential itself: cookies are not taken.
 pub fn cors(web: &Web) -> Cors {
-    let headers = ["x-api-key", "idempotency-key", "last-event-id"];
+    let headers = ["x-api-key", "x-ai-key", "idempotency-key", "last-event-id"];
     let shown = ["x-request-id", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"];
     let cors = Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "DELETE"])

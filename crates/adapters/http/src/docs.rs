@@ -22,8 +22,6 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/redoc", web::get().to(redoc))
         .route("/redoc/redoc.standalone.js", web::get().to(redoc_script))
         .route("/docs", web::get().to(to_swagger_ui))
-        // Whoever opens the server in a browser finds something to work with.
-        .route("/", web::get().to(to_swagger_ui))
         .service(
             web::scope("/docs")
                 .wrap(DefaultHeaders::new().add((CONTENT_SECURITY_POLICY, PAGE_POLICY)))

@@ -8,8 +8,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 use metrics::{Counter, Histogram, counter, histogram};
-use muster_kernel::events::{From as Since, Heard, Listener, Told, Topic};
-use muster_kernel::{CustomerId, Permit, RunId, TenantScope, act};
+use muster_kernel::events::{Event, From as Since, Heard, Listener, Told, Topic};
+use muster_kernel::{Act, CustomerId, Permit, RolloutId, RunId, TenantScope, act};
 
 use crate::extract::May;
 use crate::{AppState, Problem};
@@ -18,8 +18,7 @@ use crate::{AppState, Problem};
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A comment is sent after so many looks without news, so that proxies keep the stream open.
 const QUIET_LOOKS: u32 = 15;
-
-/// A run has ended, and nothing came for so many looks: whoever was to tell so is gone.
+/// It has ended, and nothing came for so many looks: whoever was to tell so is gone.
 const LOOKS_AFTER_THE_END: u32 = 2;
 
 /// What a listener is sent, and for how long.
@@ -126,23 +125,95 @@ pub(crate) fn since(request: &HttpRequest) -> Since<'_> {
 }
 
 /// What a listener follows.
+pub(crate) trait Subject: 'static {
+    /// What one has to be allowed to for it.
+    type Act: Act;
+
+    /// Whether the listener is told this.
+    fn passes(&self, permit: &Permit<Self::Act>, event: &Event) -> bool;
+
+    /// How far it is; `None` when it is nothing that ends.
+    async fn progress(
+        &self,
+        state: &AppState,
+        permit: &Permit<Self::Act>,
+    ) -> Result<Option<Progress>, Problem>;
+}
+
+/// How far something is that ends.
 #[derive(Debug)]
-enum About {
-    Run(RunId),
-    Everything(BTreeSet<Topic>),
+pub(crate) struct Progress {
+    is_over: bool,
+    /// What listeners are told of it: a JSON text.
+    text: String,
+}
+
+impl Subject for RunId {
+    type Act = act::ReadCommands;
+
+    fn passes(&self, _: &Permit<act::ReadCommands>, _: &Event) -> bool {
+        true
+    }
+
+    async fn progress(
+        &self,
+        state: &AppState,
+        permit: &Permit<act::ReadCommands>,
+    ) -> Result<Option<Progress>, Problem> {
+        let run = state.runs.get(permit, *self).await?;
+        Ok(Some(Progress { is_over: run.status.is_end(), text: run.progress() }))
+    }
+}
+
+impl Subject for RolloutId {
+    type Act = act::ReadRollouts;
+
+    fn passes(&self, _: &Permit<act::ReadRollouts>, _: &Event) -> bool {
+        true
+    }
+
+    async fn progress(
+        &self,
+        state: &AppState,
+        permit: &Permit<act::ReadRollouts>,
+    ) -> Result<Option<Progress>, Problem> {
+        let rollout = state.deployment.rollouts.get(permit, *self).await?;
+        let text = rollout.progress(&rollout.tally);
+        Ok(Some(Progress { is_over: rollout.status.is_end(), text }))
+    }
+}
+
+/// All that somebody may see, of these topics.
+#[derive(Debug)]
+pub(crate) struct Everything(pub(crate) BTreeSet<Topic>);
+
+impl Subject for Everything {
+    type Act = act::ReadCommands;
+
+    fn passes(&self, permit: &Permit<act::ReadCommands>, event: &Event) -> bool {
+        self.0.contains(&event.topic) && is_within(permit.scope(), event.customer_id)
+    }
+
+    async fn progress(
+        &self,
+        _: &AppState,
+        _: &Permit<act::ReadCommands>,
+    ) -> Result<Option<Progress>, Problem> {
+        Ok(None)
+    }
 }
 
 /// Somebody who listens.
-pub(crate) struct EventStream {
+pub(crate) struct EventStream<S: Subject> {
     state: web::Data<AppState>,
-    may: May<act::ReadCommands>,
-    permit: Permit<act::ReadCommands>,
+    may: May<S::Act>,
+    permit: Permit<S::Act>,
     listener: Box<dyn Listener>,
-    about: About,
+    subject: S,
     outbox: Outbox,
-    /// Whether the run's last event was sent.
+    /// Whether the last event of what ends was sent.
     finished: bool,
-    /// How many looks in a row found that the run has ended, without any news in between.
+    /// How many looks in a row found that it has ended, without any news in between.
     looks_after_end: u32,
     figures: Figures,
 }
@@ -164,30 +235,12 @@ impl Figures {
     }
 }
 
-impl EventStream {
-    pub(crate) fn of_run(
+impl<S: Subject> EventStream<S> {
+    pub(crate) fn new(
         state: web::Data<AppState>,
-        may: May<act::ReadCommands>,
+        may: May<S::Act>,
         listener: Box<dyn Listener>,
-        run: RunId,
-    ) -> Self {
-        Self::new(state, may, listener, About::Run(run))
-    }
-
-    pub(crate) fn of_everything(
-        state: web::Data<AppState>,
-        may: May<act::ReadCommands>,
-        listener: Box<dyn Listener>,
-        topics: BTreeSet<Topic>,
-    ) -> Self {
-        Self::new(state, may, listener, About::Everything(topics))
-    }
-
-    fn new(
-        state: web::Data<AppState>,
-        may: May<act::ReadCommands>,
-        listener: Box<dyn Listener>,
-        about: About,
+        subject: S,
     ) -> Self {
         let permit = (*may).clone();
         let mut outbox = Outbox::new();
@@ -199,7 +252,7 @@ impl EventStream {
             may,
             permit,
             listener,
-            about,
+            subject,
             outbox,
             finished: false,
             looks_after_end: 0,
@@ -210,47 +263,39 @@ impl EventStream {
     /// That the listener still may listen, and goes by what is allowed now.
     async fn check(&mut self) -> Result<(), Problem> {
         self.permit = self.may.still(&self.state).await?;
-        if let About::Run(id) = self.about {
-            let run = self.state.runs.get(&self.permit, id).await?;
-            self.looks_after_end = if run.status.is_end() { self.looks_after_end + 1 } else { 0 };
+        if let Some(progress) = self.subject.progress(&self.state, &self.permit).await? {
+            self.looks_after_end = if progress.is_over { self.looks_after_end + 1 } else { 0 };
         }
         Ok(())
     }
 
     fn pass_on(&mut self, told: &Told) {
-        let passes = match &self.about {
-            About::Run(_) => true,
-            About::Everything(topics) => {
-                topics.contains(&told.event.topic)
-                    && is_within(self.permit.scope(), told.event.customer_id)
-            }
-        };
-        if passes {
-            let event = &told.event;
+        let event = &told.event;
+        if self.subject.passes(&self.permit, event) {
             self.finished |= event.name == "finished";
             let text = format!("id: {}\nevent: {}\ndata: {}\n\n", told.id, event.name, event.data);
             self.outbox.push(text);
         }
     }
 
-    /// Nothing more is told; how the run ended is, unless it was.
+    /// Nothing more is told; how it ended is, unless it was.
     async fn end(&mut self) -> Result<(), Problem> {
         self.outbox.end();
-        if self.finished { Ok(()) } else { self.tell_run().await }
+        if self.finished { Ok(()) } else { self.tell_progress().await }
     }
 
-    /// How far the run is, for a listener who can't know.
-    async fn tell_run(&mut self) -> Result<(), Problem> {
-        let About::Run(id) = self.about else { return Ok(()) };
-        let run = self.state.runs.get(&self.permit, id).await?;
-        let name = if run.status.is_end() { "finished" } else { "progress" };
-        self.finished |= run.status.is_end();
-        self.outbox.push(format!("event: {name}\ndata: {}\n\n", run.progress()));
+    /// How far it is, for a listener who can't know.
+    async fn tell_progress(&mut self) -> Result<(), Problem> {
+        let progress = self.subject.progress(&self.state, &self.permit).await?;
+        let Some(Progress { is_over, text }) = progress else { return Ok(()) };
+        let name = if is_over { "finished" } else { "progress" };
+        self.finished |= is_over;
+        self.outbox.push(format!("event: {name}\ndata: {text}\n\n"));
         Ok(())
     }
 }
 
-impl Follower for EventStream {
+impl<S: Subject> Follower for EventStream<S> {
     fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
@@ -277,7 +322,7 @@ impl Follower for EventStream {
             }
             Heard::Reset => {
                 self.outbox.push(Bytes::from_static(b"event: reset\ndata: {}\n\n"));
-                self.tell_run().await?;
+                self.tell_progress().await?;
             }
             Heard::TooSlow => {
                 self.figures.too_slow.increment(1);

@@ -12,6 +12,7 @@ mod extract;
 mod finish;
 mod limits;
 mod measure;
+mod pages;
 mod problem;
 mod routes;
 mod span;
@@ -23,11 +24,13 @@ pub use cors::cors;
 pub use extract::{Presented, client_address, network};
 pub use finish::finish;
 pub use measure::measure;
+pub use pages::{Page, Pages};
 pub use problem::Problem;
-pub use routes::{ROUTES, openapi};
+pub use routes::{ROUTES, openapi, read_profile, write_profile};
 pub use span::RequestSpan;
 pub use state::{
-    AgentPolls, Alerting, AppState, Exchanged, Exposition, Probe, Probed, Probes, Web,
+    AgentPolls, Alerting, AppState, Assistance, Deployment, Exchanged, Exposition, Probe, Probed,
+    Probes, Web,
 };
 
 /// Mounts everything: the API beneath `/api/v1` and its alias `/api`, and its documentation.
@@ -39,6 +42,7 @@ pub fn configure(
 ) {
     config.app_data(state.clone());
     docs::configure(config);
+    pages::configure(config);
     for base in ["/api/v1", "/api"] {
         let scope = web::scope(base).configure(|config| {
             extend(config);
@@ -46,5 +50,5 @@ pub fn configure(
         });
         config.service(scope.default_service(web::to(routes::not_found)));
     }
-    config.default_service(web::to(routes::not_found));
+    config.default_service(web::to(pages::other));
 }

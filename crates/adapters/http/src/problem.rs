@@ -112,6 +112,15 @@ impl Problem {
         problem
     }
 
+    /// The same in a part of something larger: what points into that part points into the whole.
+    #[must_use]
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        for error in &mut self.errors {
+            error.pointer.insert_str(0, place);
+        }
+        self
+    }
+
     /// The client may try again after this many seconds.
     pub(crate) const fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);

@@ -8,6 +8,7 @@ use muster_agents::groups::Groups;
 use muster_agents::metrics::History;
 use muster_agents::{AgentTokens, Agents, Enrolment, Legacy, ManyAgents};
 use muster_alerts::{Alerts, Channels, Rules, Windows};
+use muster_assistant::{Assistant, Trials};
 use muster_audit::Audit;
 use muster_commands::approvals::Approvals;
 use muster_commands::library::{SavedCommands, Scripts};
@@ -16,6 +17,9 @@ use muster_commands::runs::Runs;
 use muster_commands::schedules::Schedules;
 use muster_commands::{Commands, Leases};
 use muster_customers::{ApiKeys, Customers, EnrollmentTokens};
+use muster_deployment_profiles::compliance::Compliance;
+use muster_deployment_profiles::rollouts::Rollouts;
+use muster_deployment_profiles::{Catalog, Exchange, OsImages, Profiles, SoftwareBody};
 use muster_identity::Identity;
 use muster_kernel::events::EventBus;
 use muster_kernel::limits::RateLimiter;
@@ -23,6 +27,8 @@ use muster_kernel::{AgentId, Plan, ProblemCode, Timestamp};
 use muster_settings::{Key, Settings};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+
+use crate::pages::Pages;
 
 /// The use cases, as the server wired them.
 #[derive(Debug)]
@@ -50,11 +56,14 @@ pub struct AppState {
     pub scripts: Arc<Scripts>,
     pub saved_commands: Arc<SavedCommands>,
     pub alerting: Alerting,
+    pub deployment: Deployment,
+    pub assistance: Assistance,
     pub settings: Arc<Settings>,
     pub audit: Audit,
     pub limiter: Arc<dyn RateLimiter>,
     pub web: Web,
     pub exposition: Arc<dyn Exposition>,
+    pub pages: Arc<dyn Pages>,
     pub probes: Arc<dyn Probes>,
     /// Bytes of each stream of a command that are kept, and so the most that is answered.
     pub output_limit: usize,
@@ -73,6 +82,26 @@ pub struct Alerting {
     pub rules: Rules,
     pub channels: Channels,
     pub windows: Windows,
+}
+
+/// What people do with the assistant.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names are those of the use cases")]
+pub struct Assistance {
+    pub assistant: Assistant,
+    pub trials: Trials,
+}
+
+/// What people do to bring machines to where they are to be.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names are those of the use cases")]
+pub struct Deployment {
+    pub profiles: Profiles,
+    pub software: Catalog<SoftwareBody>,
+    pub os_images: OsImages,
+    pub rollouts: Rollouts,
+    pub compliance: Compliance,
+    pub exchange: Exchange,
 }
 
 impl AppState {

@@ -17,7 +17,7 @@ use redis::{RedisError, RedisResult};
 use tokio::sync::{Notify, watch};
 
 use crate::link::{Hearer, Redis, stream_of};
-use crate::words::{Batch, channel, named};
+use crate::words::Batch;
 
 /// How many events are read at a time.
 const READ_AT_ONCE: usize = 1000;
@@ -168,7 +168,7 @@ impl EventBus for RedisEvents {
 
     fn close(&self, channel: Channel) {
         let there = self.0.redis.say(OVERHEAD, |outbox| {
-            outbox.batch.closed.insert(named(channel));
+            outbox.batch.closed.insert(channel);
         });
         if !there {
             self.log(channel).close();
@@ -235,7 +235,7 @@ impl Listener for RedisListener {
 impl Hearer for RedisEvents {
     fn hear(&self, _: NodeId, batch: &Batch) {
         for (names, closed) in [(&batch.told, false), (&batch.closed, true)] {
-            for channel in names.iter().map(|name| channel(*name)) {
+            for channel in names.iter().copied() {
                 if self.0.logs.get(channel).is_none() {
                     continue;
                 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::scripts;
 use crate::url::RedisUrl;
-use crate::words::{Batch, Move, Outbox, named};
+use crate::words::{Batch, Move, Outbox};
 
 /// How long Redis may take with a sign of life.
 const PING_PATIENCE: Duration = Duration::from_secs(1);
@@ -339,11 +339,11 @@ impl Redis {
         let Outbox { mut batch, events, .. } = outbox;
         let mut pipeline = Pipeline::new();
         for (channel, event) in events {
-            batch.told.insert(named(channel));
+            batch.told.insert(channel);
             scripts::tell(&mut pipeline, &self.name(&stream_of(channel)), channel, &event);
         }
         for closed in &batch.closed {
-            let key = self.name(&stream_of(crate::words::channel(*closed)));
+            let key = self.name(&stream_of(*closed));
             let kept = i64::try_from(KEPT_AFTER_CLOSING.as_secs()).unwrap_or(i64::MAX);
             pipeline.expire(key, kept).ignore();
         }
@@ -421,6 +421,7 @@ pub(crate) fn stream_of(channel: Channel) -> String {
     match channel {
         Channel::Everything => "events".to_owned(),
         Channel::Run(id) => format!("events:{id}"),
+        Channel::Rollout(id) => format!("events:{id}"),
     }
 }
 

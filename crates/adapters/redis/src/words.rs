@@ -19,10 +19,10 @@ pub(crate) struct Batch {
     pub(crate) of_runs: BTreeSet<CommandId>,
     /// Runs that were begun or are to go on otherwise.
     pub(crate) runs: BTreeSet<RunId>,
-    /// Channels in which something was told; `None` is that of everything.
-    pub(crate) told: BTreeSet<Option<RunId>>,
+    /// Channels in which something was told.
+    pub(crate) told: BTreeSet<Channel>,
     /// Channels in which nothing more will be told.
-    pub(crate) closed: BTreeSet<Option<RunId>>,
+    pub(crate) closed: BTreeSet<Channel>,
     /// Who came and went, in order.
     pub(crate) moves: Vec<Move>,
     /// What single nodes are to do.
@@ -78,19 +78,6 @@ impl From<Answer> for Result<(), RefreshError> {
             Answer::Unable(dialect) => Err(RefreshError::Unable(dialect)),
         }
     }
-}
-
-/// How a channel is named among nodes.
-pub(crate) const fn named(channel: Channel) -> Option<RunId> {
-    match channel {
-        Channel::Everything => None,
-        Channel::Run(id) => Some(id),
-    }
-}
-
-/// The channel of that name.
-pub(crate) fn channel(name: Option<RunId>) -> Channel {
-    name.map_or(Channel::Everything, Channel::Run)
 }
 
 /// What waits to be sent.

@@ -209,8 +209,8 @@ mod tests {
     use super::*;
     use crate::SeaAudit;
     use crate::testing::{
-        CHAIN_KEY, agents, connected, fresh_postgresql, fresh_postgresql_empty, grouped, led,
-        measured, on_each_database, on_postgresql, open_database, planned, watched,
+        CHAIN_KEY, agents, connected, deployed, fresh_postgresql, fresh_postgresql_empty, grouped,
+        led, measured, on_each_database, on_postgresql, open_database, planned, watched,
     };
 
     on_each_database!(
@@ -228,6 +228,7 @@ mod tests {
         led(&database).await;
         measured(&database).await;
         watched(&database).await;
+        deployed(&database, (agent, customer)).await;
         let all = database.migrations().await.unwrap();
         assert!(all.iter().all(|(_, applied)| *applied));
         database.undo_migrations(u32::try_from(all.len()).unwrap()).await.unwrap();

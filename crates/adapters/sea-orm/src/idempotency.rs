@@ -55,6 +55,7 @@ pub(crate) async fn forget(
         .filter(Column::CreatedAt.lt(before))
         .filter(Column::ResourceId.not_in_subquery(open))
         .filter(Column::ResourceId.not_in_subquery(crate::runs::open()))
+        .filter(Column::ResourceId.not_in_subquery(crate::rollouts::open()))
         .limit(AT_ONCE)
         .into_tuple()
         .all(transaction)
@@ -102,6 +103,16 @@ pub(crate) async fn remember(
             Ok(Remembered::New)
         }
     }
+}
+
+/// What the request with this key made, as long as it is remembered.
+pub(crate) async fn made<C: ConnectionTrait>(
+    connection: &C,
+    scope: &str,
+    key: &str,
+) -> Result<Option<Uuid>, DbErr> {
+    let row = Entity::find_by_id((scope.to_owned(), key.to_owned())).one(connection).await?;
+    Ok(row.map(|row| row.resource_id))
 }
 
 #[cfg(test)]

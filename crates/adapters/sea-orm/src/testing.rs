@@ -5,18 +5,30 @@ use muster_agents::metrics::{Ageing, MetricsStore, Pack, Resolution, Rolled, Ste
 use muster_agents::testing::metrics::{agent, day_of_samples};
 use muster_agents::testing::{candidate, connection, copy};
 use muster_agents::{
-    AgentProgram, AgentRepository, CopyDecision, CopyVerdict, CopyVerdicts, Enrol,
+    AgentProgram, AgentRepository, CopyDecision, CopyVerdict, CopyVerdicts, Enrol, OsType,
 };
 use muster_audit::ChainKey;
+use muster_commands::Command;
 use muster_commands::schedules::{
     Firing, FiringOutcome, Schedule, ScheduleCourses, ScheduleRepository, Settlement,
 };
+use muster_commands::testing::command_for;
 use muster_commands::testing::schedules::schedule;
 use muster_customers::testing::{customer, token};
 use muster_customers::{CustomerRepository, EnrollmentToken, EnrollmentTokenRepository};
+use muster_deployment_profiles::compliance::{
+    ComplianceCheck, ComplianceRepository, Standing, StandingStatus,
+};
+use muster_deployment_profiles::rollouts::{
+    Advance, Advanced, Device, Rollout, RolloutBegun, RolloutRepository, Stage,
+};
+use muster_deployment_profiles::testing::{check, entry, os_image_bodies, profile_bodies, rollout};
+use muster_deployment_profiles::{CatalogRepository, ImagedAgents, OsImage, Profile};
 use muster_kernel::leadership::{Leaderships, Lease};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
-use muster_kernel::{AgentId, Author, Clock, CustomerId, FiringId, GroupId, NodeId, TokenHash};
+use muster_kernel::{
+    AgentId, Author, Clock, CustomerId, FiringId, GroupId, NodeId, TenantScope, TokenHash,
+};
 use muster_migrations::{Migrator, MigratorTrait};
 use sea_orm::DbBackend;
 use sqlx::postgres::PgConnection;
@@ -24,8 +36,8 @@ use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
 use crate::{
-    Database, DatabaseUrl, SeaAgents, SeaAlerts, SeaCustomers, SeaEnrollmentTokens, SeaGroups,
-    SeaLeaderships, SeaMetrics, SeaSchedules,
+    Database, DatabaseUrl, SeaAgents, SeaAlerts, SeaCatalog, SeaCompliance, SeaCustomers,
+    SeaEnrollmentTokens, SeaGroups, SeaLeaderships, SeaMetrics, SeaRollouts, SeaSchedules,
 };
 
 /// The key of the audit log in tests.
@@ -275,4 +287,52 @@ pub(crate) async fn watched(database: &Database) {
     let (found, cause) = (alert(1, &rule, &machine(1, &[])), Cause(rule.id.as_uuid()));
     alerts.open(found, Some(cause), noon(), vec![delivery(1)]).await.unwrap();
     alerts.set_mark("deeds", 7).await.unwrap();
+}
+
+/// A profile of a customer that is on its way to a machine, a check of it and how the machine
+/// stands to it, a command that it gave, and an image that the machine was made from.
+pub(crate) async fn deployed(
+    database: &Database,
+    (agent, customer): (AgentId, CustomerId),
+) -> (Profile, OsImage, Rollout, ComplianceCheck) {
+    let (catalog, author) = (SeaCatalog::new(database.clone()), Author::system());
+    let [body, _] = profile_bodies();
+    let profile = entry(1, Some(customer), body);
+    catalog.create(profile.clone(), &author).await.unwrap();
+    let [body, _] = os_image_bodies();
+    let image = entry(2, Some(customer), body);
+    catalog.create(image.clone(), &author).await.unwrap();
+    let (scope, now) = (TenantScope::one(customer), image.created_at);
+    let set = catalog.set(&scope, agent, &image, now, &author, now).await.unwrap();
+    assert!(set.is_some());
+
+    let check = ComplianceCheck { profile_id: profile.id, ..check(1, Some(customer)) };
+    let checks = SeaCompliance::new(database.clone());
+    assert!(checks.create(check.clone(), &author).await.unwrap());
+
+    let rollout = Rollout { profile_id: profile.id, dry_run: true, ..rollout(1, 1) };
+    let rollouts = SeaRollouts::new(database.clone());
+    let device = Device::queued(agent, customer, OsType::Linux);
+    let (begun, devices) = (rollout.clone(), vec![device.clone()]);
+    assert_eq!(rollouts.begin(begun, devices, None, &author).await.unwrap(), RolloutBegun::New);
+    let rollout_id = rollout.id;
+    let command = Command { rollout_id: Some(rollout_id), ..command_for(1, agent, customer) };
+    let standing = Standing {
+        profile_id: profile.id,
+        agent_id: agent,
+        customer_id: customer,
+        status: StandingStatus::Drifted,
+        drifted: vec!["Editor".into()],
+        rollout_id,
+        checked_at: now,
+    };
+    let advance = Advance {
+        device: Device { stage: Stage::Done, revision: 1, ..device },
+        before: 0,
+        command: Some(command),
+        standing: Some(standing),
+    };
+    let advanced = rollouts.advance(rollout_id, vec![advance], &author).await.unwrap();
+    assert_eq!(advanced, [Advanced::Written]);
+    (profile, image, rollout, check)
 }

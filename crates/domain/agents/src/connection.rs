@@ -142,6 +142,8 @@ pub struct ConnectionRecord {
     pub transport: Transport,
     /// From which address.
     pub peer_address: Option<String>,
+    /// Which boot of its machine it came from, where the agent says.
+    pub boot_id: Option<String>,
     /// When it began.
     pub began_at: Timestamp,
     /// When its last frame came.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use muster_kernel::{AgentId, CommandId, CustomerId, RunId, StorageError, Timestamp, UserId};
+use muster_kernel::{
+    AgentId, CommandId, CustomerId, RolloutId, RunId, StorageError, Timestamp, UserId,
+};
 
 use crate::{Alert, Rule};
 
@@ -67,13 +69,26 @@ pub enum Ended {
         /// When.
         at: Timestamp,
     },
+    /// A rollout.
+    Rollout {
+        /// Which.
+        id: RolloutId,
+        /// Whose; those of several customers are of nobody in particular.
+        customer_id: Option<CustomerId>,
+        /// What its profile is called.
+        name: String,
+        /// On how many machines it failed.
+        failed: u64,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl Ended {
     /// When it failed.
     pub const fn at(&self) -> Timestamp {
         match self {
-            Self::Command { at, .. } | Self::Run { at, .. } => *at,
+            Self::Command { at, .. } | Self::Run { at, .. } | Self::Rollout { at, .. } => *at,
         }
     }
 }

@@ -119,6 +119,8 @@ pub enum Condition {
     FailedCommand,
     /// A run failed.
     FailedRun,
+    /// A rollout failed, on all machines or on some.
+    FailedRollout,
     /// A machine enrolled.
     Enrolment,
     /// Somebody became an admin.
@@ -146,6 +148,7 @@ impl Condition {
             Self::Metric { .. } => "metric",
             Self::FailedCommand => "failed_command",
             Self::FailedRun => "failed_run",
+            Self::FailedRollout => "failed_rollout",
             Self::Enrolment => "enrolment",
             Self::NewAdmin => "new_admin",
         }
@@ -153,16 +156,18 @@ impl Condition {
 
     /// Whether it is about machines.
     pub const fn is_about_machines(&self) -> bool {
-        !matches!(self, Self::FailedRun | Self::NewAdmin)
+        !matches!(self, Self::FailedRun | Self::FailedRollout | Self::NewAdmin)
     }
 
     /// How long after an alert was over the next one of the same subject may come.
     pub const fn cool_down(&self) -> Duration {
         match self {
             Self::Offline { cool_down, .. } | Self::Metric { cool_down, .. } => *cool_down,
-            Self::FailedCommand | Self::FailedRun | Self::Enrolment | Self::NewAdmin => {
-                Duration::ZERO
-            }
+            Self::FailedCommand
+            | Self::FailedRun
+            | Self::FailedRollout
+            | Self::Enrolment
+            | Self::NewAdmin => Duration::ZERO,
         }
     }
 
@@ -184,10 +189,11 @@ impl Condition {
             "metric" => return Self::metric(wish),
             "failed_command" => Self::FailedCommand,
             "failed_run" => Self::FailedRun,
+            "failed_rollout" => Self::FailedRollout,
             "enrolment" => Self::Enrolment,
             "new_admin" => Self::NewAdmin,
             _ => {
-                let rule = "offline, metric, failed_command, failed_run, enrolment or new_admin \
+                let rule = "offline, metric, failed_command, failed_run, failed_rollout, enrolment or new_admin \
                      is expected";
                 return Err(InvalidAlert::new("kind", rule));
             }

@@ -13,7 +13,7 @@ use muster_alerts::{
     WatcherPorts,
 };
 use muster_kernel::testing::{FakeClock, SeededEntropy, SilentBus, permit};
-use muster_kernel::{Clock, CommandId, RunId, UserId};
+use muster_kernel::{Clock, CommandId, RolloutId, RunId, UserId};
 use proptest::prelude::*;
 
 struct World {
@@ -355,8 +355,8 @@ async fn what_failed_while_nobody_watched_is_found_afterwards() {
 }
 
 #[tokio::test]
-async fn runs_enrolments_and_new_admins_are_told_of() {
-    let kinds = ["failed_run", "enrolment", "new_admin"];
+async fn runs_rollouts_enrolments_and_new_admins_are_told_of() {
+    let kinds = ["failed_run", "failed_rollout", "enrolment", "new_admin"];
     let world = World::new((1..).zip(kinds).map(|(seed, kind)| rule(seed, condition(kind))));
     let web = machine(1, &[]);
     world.connect(&web);
@@ -364,7 +364,9 @@ async fn runs_enrolments_and_new_admins_are_told_of() {
     let (id, at) = (RunId::new(&*world.clock, &SeededEntropy::new(9)), world.clock.now());
     let summary = "uptime".to_owned();
     let run = Ended::Run { id, customer_id: None, summary, failed: 3, at };
-    world.fake.failed.lock().push(run);
+    let id = RolloutId::new(&*world.clock, &SeededEntropy::new(7));
+    let rollout = Ended::Rollout { id, customer_id: None, name: "Web".to_owned(), failed: 2, at };
+    world.fake.failed.lock().extend([run, rollout]);
     let ann = UserId::new(&*world.clock, &SeededEntropy::new(8));
     let deeds =
         [(1, Deed::Enrolled(web.id), at), (2, Deed::MadeAdmin(ann, Some("ann".into())), at)];
@@ -374,7 +376,12 @@ async fn runs_enrolments_and_new_admins_are_told_of() {
     said.sort();
     assert_eq!(
         said,
-        ["a run failed on 3 machines: uptime", "ann became an admin", "web-1 enrolled"]
+        [
+            "a rollout failed on 2 machines: Web",
+            "a run failed on 3 machines: uptime",
+            "ann became an admin",
+            "web-1 enrolled",
+        ]
     );
 }
 

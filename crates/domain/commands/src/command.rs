@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use muster_kernel::{
-    Actor, AgentId, ApiKeyId, Audited, CommandId, CustomerId, Place, RunId, Timestamp, UserId,
+    Actor, AgentId, ApiKeyId, Audited, CommandId, CustomerId, Place, RolloutId, RunId, Timestamp,
+    UserId,
 };
 use uuid::Uuid;
 
@@ -80,6 +81,7 @@ impl Audited for Command {
             "environment": self.spec.environment.keys().collect::<Vec<_>>(),
             "script_version_id": self.spec.script.map(|script| script.version_id),
             "run_id": self.run_id,
+            "rollout_id": self.rollout_id,
             "safety_level": self.safety_level.as_str(),
         })
     }
@@ -236,6 +238,8 @@ pub struct Command {
     pub spec: Spec,
     /// The run that it is part of.
     pub run_id: Option<RunId>,
+    /// The rollout that it is part of.
+    pub rollout_id: Option<RolloutId>,
     /// Whether its run holds it back: nobody gets it before the run lets it go.
     pub held: bool,
     /// Who gave it.

@@ -57,6 +57,7 @@ pub use ports::{
     DangerPolicies, Due, Effect, Entry, Heard, Notice, Once, OutputChunk, OutputCompression,
     Recorded, Recording, Submitted, Subscription, Waiting,
 };
+pub use reach::reachable;
 pub use reconcile::{Closing, Progress, Step, reconcile};
 pub use retention::Retention;
 pub use safety::{Assessment, SafetyLevel, assess};
@@ -66,4 +67,5 @@ pub use spec::{
 pub use sweep::Sweep;
 pub use usecase::{
     Accepted, Commands, CommandsError, CommandsPorts, DEFAULT_EXPIRES_IN, Given, Request, Waited,
+    expiry, shell_of,
 };

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use muster_kernel::{
-    AgentId, Author, CommandId, CustomerId, DangerPolicy, Page, PageRequest, RunId, StorageError,
-    TenantScope, Timestamp,
+    AgentId, Author, CommandId, CustomerId, DangerPolicy, Page, PageRequest, RolloutId, RunId,
+    StorageError, TenantScope, Timestamp,
 };
 use uuid::Uuid;
 
@@ -124,6 +124,8 @@ pub struct CommandFilter {
     pub customer_id: Option<CustomerId>,
     /// Only this run's.
     pub run_id: Option<RunId>,
+    /// Only this rollout's.
+    pub rollout_id: Option<RolloutId>,
     /// Only those that are this far.
     pub status: Option<Status>,
     /// Only those whose command text contains this, upper and lower case alike.

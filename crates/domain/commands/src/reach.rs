@@ -9,7 +9,10 @@ use crate::Courier;
 
 /// Those of `agents` that are connected. While it can't be known who is connected to other nodes,
 /// whoever was seen lately counts as that: it is given what waits for it by its own node.
-pub(crate) async fn reachable(
+///
+/// # Errors
+/// When the storage fails.
+pub async fn reachable(
     courier: &dyn Courier,
     repository: &dyn AgentRepository,
     agents: impl IntoIterator<Item = AgentId>,

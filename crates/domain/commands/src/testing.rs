@@ -72,6 +72,7 @@ pub fn command_for(seed: u64, agent_id: AgentId, customer_id: CustomerId) -> Com
             secrets: None,
         },
         run_id: None,
+        rollout_id: None,
         held: false,
         requested_by: Requester::User(UserId::new(&clock, &entropy)),
         safety_level: SafetyLevel::Safe,
@@ -223,6 +224,7 @@ impl CommandArchive for FakeLedger {
                 && filter.agent_id.is_none_or(|id| command.agent_id == id)
                 && filter.customer_id.is_none_or(|id| command.customer_id == id)
                 && filter.run_id.is_none_or(|id| command.run_id == Some(id))
+                && filter.rollout_id.is_none_or(|id| command.rollout_id == Some(id))
                 && filter.status.is_none_or(|status| command.status() == status)
                 && filter.requested_by.is_none_or(|id| command.requested_by.id() == id)
                 && filter.safety_level.is_none_or(|level| command.safety_level == level)

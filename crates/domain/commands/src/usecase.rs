@@ -375,6 +375,7 @@ impl Commands {
             customer_id: agent.customer_id,
             spec,
             run_id: None,
+            rollout_id: None,
             held: false,
             requested_by,
             safety_level,
@@ -468,10 +469,7 @@ fn template(spec: SpecRequest, expires_in: Option<Duration>) -> Template {
 }
 
 /// Until when what is given at `now` may begin.
-pub(crate) fn expiry(
-    expires_in: Option<Duration>,
-    now: Timestamp,
-) -> Result<Timestamp, InvalidSpec> {
+pub fn expiry(expires_in: Option<Duration>, now: Timestamp) -> Result<Timestamp, InvalidSpec> {
     let expires_in = expires_in.unwrap_or(DEFAULT_EXPIRES_IN);
     TimeDelta::from_std(expires_in)
         .ok()
@@ -485,7 +483,7 @@ pub(crate) fn expiry(
 }
 
 /// What a machine reads when nobody says: what its system comes with.
-pub(crate) const fn shell_of(os_type: OsType) -> ShellType {
+pub const fn shell_of(os_type: OsType) -> ShellType {
     match os_type {
         OsType::Windows => ShellType::Powershell,
         OsType::Linux | OsType::Macos | OsType::Other => ShellType::Sh,

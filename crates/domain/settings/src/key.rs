@@ -114,6 +114,20 @@ settings! {
     AlertsPrivateAddresses = 42, "alerts_private_addresses", Kind::Boolean, "false";
     /// For how many days alerts are kept after they were resolved.
     AlertRetentionDays = 43, "alert_retention_days", Kind::Number(1, 36_500), "365";
+    /// The assistant: whose language model is asked; of `custom`, `ai_base_url` says where it is.
+    AiProvider = 50, "ai_provider", Kind::Choice(&["openai", "openrouter", "custom"]), "openai";
+    /// The assistant: where the provider's API is, if not where it usually is. Whatever
+    /// has an API like that of `openai` will do: Azure, Bedrock, Ollama, vLLM.
+    AiBaseUrl = 51, "ai_base_url", Kind::Address(500), "";
+    /// The assistant: which model is asked; the provider's usual one when empty.
+    AiModel = 52, "ai_model", Kind::Text(200), "";
+    /// The assistant: the key that the provider gave.
+    AiApiKey = 53, "ai_api_key", Kind::Secret(512), "";
+    /// The assistant: how long an answer may be, in tokens.
+    AiMaxTokens = 54, "ai_max_tokens", Kind::Number(16, 32_768), "1000";
+    /// The assistant: how freely the model chooses its words, in hundredths of what providers call
+    /// temperature.
+    AiTemperaturePercent = 55, "ai_temperature_percent", Kind::Number(0, 200), "10";
 }
 
 impl Key {

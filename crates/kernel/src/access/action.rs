@@ -131,6 +131,20 @@ actions! {
     ReadSchedules: VIEWER, [AgentsRead, CommandsRun, CommandsRunSaved], false;
     /// Create, change and remove schedules.
     ManageSchedules: OPERATOR, [CommandsRun], false;
+    /// See profiles, software and OS images.
+    ReadProfiles: VIEWER, [ProfilesApply, ScriptsRead, ScriptsWrite], false;
+    /// Create, change and remove profiles, software and OS images.
+    ManageProfiles: OPERATOR, [ScriptsWrite], false;
+    /// Bring profiles to machines.
+    ApplyProfiles: RUNNER, [ProfilesApply, CommandsRun], false;
+    /// End rollouts before their time.
+    CancelRollouts: RUNNER, [ProfilesApply, CommandsRun], false;
+    /// See rollouts, and how machines differ from their profiles.
+    ReadRollouts: VIEWER, [AgentsRead, ProfilesApply, CommandsRun], false;
+    /// See which profiles machines are compared with.
+    ReadComplianceChecks: VIEWER, [AgentsRead, ProfilesApply, CommandsRun], false;
+    /// Say which profiles machines are compared with.
+    ManageComplianceChecks: OPERATOR, [ProfilesApply], false;
     /// See alerts, their rules and maintenance windows.
     ReadAlerts: VIEWER, [AgentsRead, CommandsRun, CommandsRunSaved], false;
     /// Acknowledge and resolve alerts.
@@ -141,6 +155,8 @@ actions! {
     ReadAlertChannels: OPERATOR, [], false;
     /// Create, change, test and remove the channels that alerts are sent to.
     ManageAlertChannels: OPERATOR, [], true;
+    /// Ask the assistant, which proposes and explains, and runs nothing.
+    UseAssistant: VIEWER, [AgentsRead, CommandsRun, CommandsRunSaved], false;
     /// See settings, the secret ones masked.
     ReadSettings: ADMIN, [], false;
     /// Change settings.

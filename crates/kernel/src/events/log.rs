@@ -112,9 +112,12 @@ impl Log {
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 
-    /// Tells an event, under the next number.
+    /// Tells an event, under the next number. A log that was closed is open again.
     pub fn tell(&self, event: Event) {
-        self.entries.lock().push(event);
+        let mut entries = self.entries.lock();
+        entries.closed_at = None;
+        entries.push(event);
+        drop(entries);
         self.changed();
     }
 
@@ -134,6 +137,7 @@ impl Log {
         } else if number > entries.end() {
             entries.restart(epoch.into(), number);
         }
+        entries.closed_at = None;
         entries.push(event);
         drop(entries);
         self.changed();
@@ -327,6 +331,21 @@ mod tests {
             Heard::Event(told) => format!("{} {}", told.id, told.event.data),
             other => format!("{other:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_told_after_the_end_is_heard() {
+        let log = Log::new("7".into());
+        log.tell(event("first"));
+        log.close();
+        let mut listener = log.listen(From::Beginning);
+        assert_eq!(heard(&mut listener).await, "7-0 first");
+        assert_eq!(heard(&mut listener).await, "Over");
+        log.tell(event("more"));
+        let mut listener = log.listen(From::After("7-0"));
+        assert_eq!(heard(&mut listener).await, "7-1 more");
+        assert!(log.close(), "it went on, and ends once more");
+        assert_eq!(heard(&mut listener).await, "Over");
     }
 
     #[tokio::test]

@@ -9,8 +9,8 @@ use muster_commands::library::{ItemId, Library, LibraryPorts, SavedCommands, Scr
 use muster_commands::local::{LocalExecution, LocalPorts, LocalShell};
 use muster_commands::runs::{Runs, RunsPorts, Workshop};
 use muster_commands::{
-    AgentChannel, CommandFeed, Commands, CommandsPorts, Compression, Leases, Limits, Lookout,
-    Payloads, Retention, ScriptTexts, Sweep,
+    AgentChannel, CommandFeed, Commands, CommandsPorts, Compression, Courier, Leases, Limits,
+    Lookout, Payloads, Retention, ScriptTexts, Sweep,
 };
 use muster_kernel::Clock;
 use muster_kernel::events::EventBus;
@@ -34,6 +34,11 @@ pub(super) struct Work {
     pub(super) customers: Arc<SeaCustomers>,
     pub(super) commands: Commands,
     pub(super) runs: Runs,
+    pub(super) workshop: Workshop,
+    pub(super) desk: Desk,
+    pub(super) archive: Arc<SeaCommands>,
+    pub(super) feed: Arc<dyn CommandFeed>,
+    pub(super) courier: Arc<dyn Courier>,
     approvals: Arc<dyn ApprovalRepository>,
     texts: Arc<dyn ScriptTexts>,
     pub(super) bus: Arc<dyn EventBus>,
@@ -78,7 +83,7 @@ impl Work {
                 archive: ledger.clone(),
                 agents: agents.clone(),
                 courier: courier.clone(),
-                feed,
+                feed: feed.clone(),
                 desk: desk.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
@@ -96,15 +101,15 @@ impl Work {
                 repository: Arc::new(SeaRuns::new(database.clone())),
                 agents: agents.clone(),
                 targets: targets.clone(),
-                courier,
-                desk,
+                courier: courier.clone(),
+                desk: desk.clone(),
                 bus: bus.clone(),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             },
             boards,
             channel.clone(),
-            workshop,
+            workshop.clone(),
         );
         let local = local.then(|| shells(output_limit));
         let payloads = Payloads::new(shelf.clone(), vault.clone());
@@ -117,6 +122,11 @@ impl Work {
             customers,
             commands,
             runs,
+            workshop,
+            desk,
+            archive: ledger.clone(),
+            feed,
+            courier,
             approvals,
             texts: shelf,
             bus,

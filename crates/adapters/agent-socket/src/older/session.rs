@@ -160,6 +160,7 @@ impl OlderSession {
             node_id: self.ports.connections.node(),
             transport: Transport::Websocket,
             peer_address: self.peer_address.clone(),
+            boot_id: None,
             began_at: self.began_at,
             last_frame_at: self.began_at,
             reconnect_attempts: None,

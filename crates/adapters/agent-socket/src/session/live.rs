@@ -115,22 +115,23 @@ impl Live {
         }
     }
 
-    /// Welcomes the agent and settles what server and agent owe each other.
-    pub(super) async fn open(
-        &mut self,
+    /// Finds out what server and agent owe each other.
+    pub(super) async fn opening(
+        &self,
         version: &str,
         journal: &[JournalEntry],
-    ) -> Result<(), End> {
+    ) -> Result<Opening, End> {
         let journal = translate::journal(journal);
         let opening = self.ports.channel.open(self.agent_id, &journal).await?;
         tracing::info!(
             agent.id = %self.agent_id, agent.version = version,
             agent.journalled = journal.len(), "agent connected"
         );
-        self.begin(opening).await
+        Ok(opening)
     }
 
-    async fn begin(&mut self, opening: Opening) -> Result<(), End> {
+    /// Welcomes the agent and settles that.
+    pub(super) async fn begin(&mut self, opening: Opening) -> Result<(), End> {
         let mut resume = Vec::with_capacity(opening.resume.len());
         for command in opening.resume {
             resume.push(ResumePoint {

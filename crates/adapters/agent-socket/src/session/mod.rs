@@ -90,7 +90,10 @@ impl Session {
     /// Finds out who it is: what a person decided about it, and otherwise whether the machine
     /// that has this identity is still there.
     async fn place(&self, incarnation: &Incarnation) -> Result<Place, End> {
-        match self.ports.verdicts.decided(self.agent_id, incarnation).await? {
+        let turn = self.ports.connections.turn().await;
+        let decided = self.ports.verdicts.decided(self.agent_id, incarnation).await?;
+        drop(turn);
+        match decided {
             Some((CopyDecision::Reject, _)) => return Err(End::Told(CloseReason::Rejected)),
             Some((CopyDecision::Separate, Some(id))) => return Ok(Place::Separate(id)),
             Some((CopyDecision::Replace, _)) => return Ok(Place::Agent),
@@ -137,8 +140,10 @@ impl Session {
         let begun = ConnectionRecord {
             reconnect_attempts: hello.reconnect_attempts,
             previous_end: translate::previous_end(&hello),
+            boot_id: Some(incarnation.boot_id.clone()),
             ..self.record(now, None)
         };
+        let turn = ports.connections.turn().await;
         let customer = ports.agents.record_connected(translate::program(&hello), begun).await?;
         let customer_id = customer.ok_or(End::Told(CloseReason::Removed))?;
         let (sender, instructions) = mpsc::unbounded_channel();
@@ -158,7 +163,9 @@ impl Session {
         ports.connections.enter(*agent_id, &link);
         let orders = Orders::new(*agent_id, hello.nonce);
         let mut live = Live::new(Arc::clone(ports), *agent_id, self.outgoing.clone(), link, orders);
-        live.open(&hello.version, &hello.journal).await?;
+        let opening = live.opening(&hello.version, &hello.journal).await?;
+        drop(turn);
+        live.begin(opening).await?;
         Ok((live, instructions))
     }
 
@@ -234,6 +241,7 @@ impl Session {
             node_id: self.ports.connections.node(),
             transport: self.transport,
             peer_address: self.peer_address.clone(),
+            boot_id: None,
             began_at: self.began_at,
             last_frame_at,
             reconnect_attempts: None,

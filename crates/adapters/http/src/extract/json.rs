@@ -2,32 +2,29 @@
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use actix_web::{FromRequest, HttpRequest, web};
-use futures_util::StreamExt;
+use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::{FromRequest, HttpRequest};
 use muster_kernel::ProblemCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::body::{Unread, is_kind};
 use crate::Problem;
 use crate::problem::pointer_token;
 
 /// The largest body of a route that does not say otherwise, in bytes.
 const MAX_BODY: usize = 256 * 1024;
-/// How long a body may take to arrive.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
 /// A JSON body that was not read yet: a handler reads it when it is known that whoever sends it
 /// may, so that nobody else learns what it should look like, or has it kept in memory.
 pub(crate) struct Json<T> {
     right_kind: bool,
     is_empty: bool,
-    payload: Result<web::Payload, actix_web::Error>,
+    unread: Unread,
     max_bytes: usize,
     nuls: Nuls,
     value: PhantomData<T>,
@@ -52,19 +49,14 @@ impl<T> FromRequest for Json<T> {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let right_kind = request
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|kind| kind.to_str().ok())
-            .and_then(|kind| kind.split(';').next())
-            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-        let payload = web::Payload::from_request(request, payload).into_inner();
+        let right_kind = is_kind(request, &["application/json"]);
+        let unread = Unread::of(request, payload);
         let headers = request.headers();
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let is_empty =
             length.is_none_or(|length| length == "0") && !headers.contains_key(TRANSFER_ENCODING);
         let (max_bytes, nuls) = (MAX_BODY, Nuls::Refused);
-        ready(Ok(Self { right_kind, is_empty, payload, max_bytes, nuls, value: PhantomData }))
+        ready(Ok(Self { right_kind, is_empty, unread, max_bytes, nuls, value: PhantomData }))
     }
 }
 
@@ -102,14 +94,7 @@ impl<T: DeserializeOwned> Json<T> {
             let detail = "send the body as JSON, with Content-Type: application/json";
             return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail));
         }
-        let Ok(payload) = self.payload else {
-            return Err(Problem::new(ProblemCode::Malformed, "a body is expected"));
-        };
-        let bytes = tokio::time::timeout(ARRIVES_WITHIN, collect(payload, self.max_bytes)).await;
-        let bytes = bytes.unwrap_or_else(|_| {
-            let detail = "the body took too long to arrive; send it faster";
-            Err(Problem::new(ProblemCode::RequestTimeout, detail))
-        })?;
+        let bytes = self.unread.bytes(self.max_bytes).await?;
         let value = match self.nuls {
             Nuls::LeftOut if nul(&bytes)?.is_some() => read(&without_nuls(&bytes)?)?,
             Nuls::LeftOut | Nuls::Refused => read(&bytes)?,
@@ -136,19 +121,17 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-async fn collect(mut payload: web::Payload, max_bytes: usize) -> Result<web::BytesMut, Problem> {
-    let mut body = web::BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let broken = |_| Problem::new(ProblemCode::Malformed, "the body broke off");
-        let chunk = chunk.map_err(broken)?;
-        // Before it is allocated for: a body may claim any length.
-        if body.len() + chunk.len() > max_bytes {
-            let detail = format!("a body may have at most {max_bytes} bytes here");
-            return Err(Problem::new(ProblemCode::TooLarge, detail));
+/// A number that is one: YAML has some that are none, and no database keeps those.
+pub(crate) fn finite<'de, D>(deserializer: D) -> Result<Option<f64>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    match Option::<f64>::deserialize(deserializer)? {
+        Some(number) if !number.is_finite() => {
+            Err(serde::de::Error::custom("a number is expected"))
         }
-        body.extend_from_slice(&chunk);
+        number => Ok(number),
     }
-    Ok(body)
 }
 
 fn without_nuls(body: &[u8]) -> Result<Vec<u8>, Problem> {
@@ -183,7 +166,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// Where a text with a NUL is, if there is one: PostgreSQL keeps none.
+/// Where a text with a NUL is, if there is one.
 fn nul(body: &[u8]) -> Result<Option<String>, Problem> {
     if !body.windows(6).any(|bytes| bytes == b"\\u0000") {
         return Ok(None);
@@ -192,7 +175,8 @@ fn nul(body: &[u8]) -> Result<Option<String>, Problem> {
     Ok(nul_in(&value))
 }
 
-fn nul_in(value: &Value) -> Option<String> {
+/// Where a text with a NUL is within a value: PostgreSQL keeps none.
+pub(crate) fn nul_in(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => text.contains('\0').then(String::new),
         Value::Array(values) => values
@@ -219,7 +203,8 @@ fn reason(error: &serde_json::Error) -> String {
     text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
 }
 
-fn pointer(path: &serde_path_to_error::Path) -> String {
+/// Where something is, as a JSON pointer.
+pub(crate) fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter()
         .filter_map(|segment| match segment {
@@ -235,6 +220,9 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 mod tests {
     use super::*;
     use actix_web::ResponseError;
+    use actix_web::http::header::CONTENT_TYPE;
+    use futures_util::StreamExt;
+
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(dead_code, reason = "only reading it matters")]

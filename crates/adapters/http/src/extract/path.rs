@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
-use muster_kernel::{ConnectionId, ProblemCode};
+use muster_kernel::{AgentId, ConnectionId, ProblemCode, TaskId};
 
 use crate::Problem;
 
@@ -33,25 +33,39 @@ impl<T: FromStr> FromRequest for Id<T> {
     }
 }
 
-/// The id `{connection_id}` in the path, under the same rules.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ConnectionIn(Id<ConnectionId>);
+/// Extractors of ids that stand in paths beside `{id}`, under the same rules.
+macro_rules! other_ids {
+    ($($(#[$doc:meta])* $name:ident($id:ty) = $place:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) struct $name(Id<$id>);
 
-impl ConnectionIn {
-    /// The id.
-    pub(crate) fn get(self) -> Result<ConnectionId, Problem> {
-        self.0.get()
-    }
+        impl $name {
+            /// The id.
+            pub(crate) fn get(self) -> Result<$id, Problem> {
+                self.0.get()
+            }
+        }
+
+        impl FromRequest for $name {
+            type Error = Problem;
+            type Future = Ready<Result<Self, Problem>>;
+
+            fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+                let id = request.match_info().get($place).and_then(|text| text.parse().ok());
+                ready(Ok(Self(Id(id))))
+            }
+        }
+    )+};
 }
 
-impl FromRequest for ConnectionIn {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let id = request.match_info().get("connection_id").and_then(|text| text.parse().ok());
-        ready(Ok(Self(Id(id))))
-    }
+other_ids! {
+    /// The id `{agent_id}` in the path.
+    AgentIn(AgentId) = "agent_id";
+    /// The id `{connection_id}` in the path.
+    ConnectionIn(ConnectionId) = "connection_id";
+    /// The id `{task_id}` in the path.
+    TaskIn(TaskId) = "task_id";
 }
 
 /// The number `{version}` in the path; `None` for what is none, which is no version either.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::browser_session::{self, BrowserSession};
 use crate::extract::{Json, May, Stranger};
 use crate::{AppState, Problem};
 
@@ -46,11 +47,11 @@ pub(crate) struct RegisteredAnswer {
     message: &'static str,
 }
 
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RefreshRequest {
-    /// The refresh token of the last login or refresh.
-    refresh_token: String,
+    /// The refresh token of the last login or refresh; a browser that keeps it sends none.
+    refresh_token: Option<String>,
 }
 
 /// A pair of tokens.
@@ -62,8 +63,10 @@ pub(crate) struct TokenAnswer {
     token_type: &'static str,
     /// Seconds for which the access token is good.
     expires_in: i64,
-    /// Gets the next pair, once.
-    refresh_token: String,
+    /// Gets the next pair, once. With the header `Muster-Session: cookie` the browser keeps it, in a
+    /// cookie that no script can read, and it is not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
     user: UserAnswer,
 }
 
@@ -141,10 +144,25 @@ impl From<SignedIn> for TokenAnswer {
             access_token: signed_in.access_token.expose().to_owned(),
             token_type: "bearer",
             expires_in: ACCESS_TOKEN_LIFETIME.num_seconds(),
-            refresh_token: signed_in.refresh_token.expose().to_owned(),
+            refresh_token: Some(signed_in.refresh_token.expose().to_owned()),
             user: signed_in.user.into(),
         }
     }
+}
+
+/// Answers with a pair of tokens, the second one for the page or for its browser.
+pub(super) fn tokens(
+    state: &AppState,
+    browser: &BrowserSession,
+    signed_in: SignedIn,
+) -> HttpResponse {
+    let mut answer = TokenAnswer::from(signed_in);
+    let mut response = HttpResponse::Ok();
+    if browser.is_wanted() {
+        let token = answer.refresh_token.take().unwrap_or_default();
+        response.cookie(browser_session::kept(state, &token));
+    }
+    response.json(answer)
 }
 
 impl From<SignInError> for Problem {
@@ -212,6 +230,7 @@ pub(crate) async fn register(
 /// Sign in.
 #[utoipa::path(
     post, path = "/auth/login", tag = "auth", security(()), request_body = LoginRequest,
+    params(("Muster-Session" = Option<String>, Header, description = "`cookie`: the browser keeps the refresh token")),
     responses(
         (status = 200, body = TokenAnswer),
         (status = 401, description = "`INVALID_CREDENTIALS` or `SECOND_FACTOR_REQUIRED`"),
@@ -222,6 +241,7 @@ pub(crate) async fn register(
 pub(crate) async fn login(
     state: web::Data<AppState>,
     stranger: Stranger,
+    browser: BrowserSession,
     request: HttpRequest,
     body: Json<LoginRequest>,
 ) -> Result<impl Responder, Problem> {
@@ -233,7 +253,7 @@ pub(crate) async fn login(
         user_agent: user_agent(&request),
         author: stranger.0,
     };
-    Ok(web::Json(TokenAnswer::from(state.identity.sign_in(attempt).await?)))
+    Ok(tokens(&state, &browser, state.identity.sign_in(attempt).await?))
 }
 
 /// What the program calls itself.
@@ -244,15 +264,23 @@ pub(crate) fn user_agent(request: &HttpRequest) -> Option<String> {
 /// Get the next pair of tokens. A refresh token works once; its second use ends the session.
 #[utoipa::path(
     post, path = "/auth/refresh", tag = "auth", security(()), request_body = RefreshRequest,
+    params(("Muster-Session" = Option<String>, Header, description = "`cookie`: the browser keeps the refresh token")),
     responses((status = 200, body = TokenAnswer), (status = 401, description = "not good any more")),
 )]
 pub(crate) async fn refresh(
     state: web::Data<AppState>,
     stranger: Stranger,
+    browser: BrowserSession,
     body: Json<RefreshRequest>,
 ) -> Result<impl Responder, Problem> {
-    let token = Secret::from_text(body.value().await?.refresh_token);
-    Ok(web::Json(TokenAnswer::from(state.identity.refresh(&token, &stranger.0).await?)))
+    let given = body.body_or_default().await?.value.refresh_token.map(Secret::from_text);
+    let missing = || Problem::invalid("/refresh_token", "the refresh token is expected");
+    let token = match given {
+        Some(token) => token,
+        None if browser.is_wanted() => browser.token(&state).ok_or(SessionError::Invalid)?,
+        None => return Err(missing()),
+    };
+    Ok(tokens(&state, &browser, state.identity.refresh(&token, &stranger.0).await?))
 }
 
 /// Sign out: the session and its tokens end at once.
@@ -260,9 +288,14 @@ pub(crate) async fn refresh(
 pub(crate) async fn logout(
     state: web::Data<AppState>,
     permit: May<act::UseOwnAccount>,
+    browser: BrowserSession,
 ) -> Result<impl Responder, Problem> {
     state.identity.sign_out(&permit).await?;
-    Ok(HttpResponse::NoContent())
+    let mut response = HttpResponse::NoContent();
+    if browser.is_wanted() {
+        response.cookie(browser_session::forgotten(&state));
+    }
+    Ok(response)
 }
 
 /// Who am I, and what may I do.

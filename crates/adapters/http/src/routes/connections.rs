@@ -70,6 +70,8 @@ pub(crate) struct ConnectionEntry {
     /// `websocket` or `http`.
     transport: &'static str,
     peer_address: Option<String>,
+    /// Which boot of the machine it came from; null where the agent does not say.
+    boot_id: Option<String>,
     began_at: DateTime<Utc>,
     /// When its last frame came; to the second while it is open on this node.
     last_frame_at: DateTime<Utc>,
@@ -96,6 +98,7 @@ impl From<ConnectionRecord> for ConnectionEntry {
             id: record.id.as_uuid(),
             transport: record.transport.as_str(),
             peer_address: record.peer_address,
+            boot_id: record.boot_id,
             began_at: record.began_at,
             last_frame_at: record.last_frame_at,
             reconnect_attempts: record.reconnect_attempts,

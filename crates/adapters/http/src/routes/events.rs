@@ -8,14 +8,15 @@ use muster_kernel::events::{Channel, From as Since, Topic};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::event_stream::{EventStream, Follower, since};
+use crate::event_stream::{EventStream, Everything, Follower, since};
 use crate::extract::{MayListen, Query};
 use crate::{AppState, Problem};
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
-    /// Which topics, with commas between them: `agents`, `commands`, `runs`, `alerts`. All unless given.
+    /// Which topics, with commas between them: `agents`, `commands`, `runs`, `rollouts`, `alerts`.
+    /// All unless given.
     #[param(example = "agents,runs")]
     topics: Option<String>,
 }
@@ -34,8 +35,9 @@ impl EventsQuery {
 
 /// Everything that you may see, live, from now on: events `agent` (a machine is `online` or `offline`
 /// from now on), `connection` (one begins or has ended, and why), `clone` (another machine shows the
-/// identity of an agent, or does no longer), `command`, `run` and `alert`. `Last-Event-ID` goes on after the last event that was received; `reset` says that events before
-/// are not to be had any more.
+/// identity of an agent, or does no longer), `command`, `run`, `rollout` and `alert`. `Last-Event-ID`
+/// goes on after the last event that was received; `reset` says that events before are not to be had
+/// any more.
 #[utoipa::path(
     get, path = "/events", tag = "events", operation_id = "events",
     params(EventsQuery, ("Last-Event-ID" = Option<String>, Header)),
@@ -52,6 +54,9 @@ pub(crate) async fn events(
     if permit.also::<act::ReadAgents>().is_err() {
         topics.remove(&Topic::Agents);
     }
+    if permit.also::<act::ReadRollouts>().is_err() {
+        topics.remove(&Topic::Rollouts);
+    }
     if permit.also::<act::ReadAlerts>().is_err() {
         topics.remove(&Topic::Alerts);
     }
@@ -60,5 +65,5 @@ pub(crate) async fn events(
         since => since,
     };
     let listener = state.bus.listen(Channel::Everything, since);
-    Ok(EventStream::of_everything(state, permit, listener, topics).respond())
+    Ok(EventStream::new(state, permit, listener, Everything(topics)).respond())
 }

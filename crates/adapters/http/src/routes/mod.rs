@@ -7,12 +7,15 @@ mod agents;
 mod alerts;
 mod api_keys;
 mod approvals;
+mod assistant;
 mod audit;
 mod auth;
+mod browser_session;
 mod bulk;
 mod commands;
 mod connections;
 mod customers;
+mod deployment;
 mod described;
 mod enrollment_tokens;
 mod events;
@@ -40,6 +43,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::{Modify, OpenApi};
 
 use crate::Problem;
+use assistant::{ask, model, trial};
+use deployment::{compliance, exchange, os_images, profiles, rollouts, software, tasks, templates};
+pub use deployment::{read_profile, write_profile};
 pub(crate) use described::check_parameters;
 pub(crate) use system::health;
 
@@ -127,6 +133,9 @@ routes! {
     "/agents/{id}/metrics" { get => agent_metrics::read }
     "/agents/{id}/refresh" { post => agents::refresh }
     "/agents/{id}/connections" { get => connections::list }
+    "/agents/{id}/os-image" {
+        get => os_images::of_agent, put => os_images::assign, delete => os_images::forget,
+    }
     "/agents/{id}/clones/{connection_id}/resolve" { post => connections::resolve }
     "/agents/{id}/command" { post => commands::give::run }
     "/agents/{id}/commands" { get => commands::read::of_agent, post => commands::give::queue }
@@ -150,6 +159,14 @@ routes! {
     "/commands/agent/{id}/result/{command_id}" { get => commands::read::one_of_agent }
     "/commands/execute" { post => commands::local::execute }
     "/commands/execute/batch" { post => commands::local::execute_batch }
+    "/commands/ai/generate" { post => ask::generate }
+    "/commands/ai/test" { post => trial::run }
+    "/commands/ai/status" { get => model::status }
+    "/ai/suggest-command" { post => ask::suggest }
+    "/ai/explain-command" { post => ask::explain_command }
+    "/ai/explain-error" { post => ask::explain_error }
+    "/ai/optimize-command" { post => ask::optimize }
+    "/ai/validate-key" { post => model::validate_key }
     "/commands/saved" { get => saved_commands::list, post => saved_commands::create }
     "/commands/saved/{id}" {
         get => saved_commands::read, put => saved_commands::update,
@@ -189,6 +206,37 @@ routes! {
     }
     "/schedules/{id}/runs" { get => schedules::history }
     "/schedules/{id}/run" { post => schedules::run_now }
+    "/profiles" { get => profiles::list, post => profiles::create }
+    "/profiles/import" { post => exchange::import }
+    "/profiles/{id}" { get => profiles::read, put => profiles::update, delete => profiles::delete }
+    "/profiles/{id}/tasks" { get => tasks::list, post => tasks::create }
+    "/profiles/{id}/tasks/order" { put => tasks::order }
+    "/profiles/{id}/tasks/{task_id}" { put => tasks::update, delete => tasks::delete }
+    "/profiles/{id}/apply" { post => profiles::apply }
+    "/profiles/{id}/compliance" { get => compliance::standings }
+    "/profiles/{id}/export" { get => exchange::export }
+    "/templates" { get => templates::list }
+    "/templates/{id}" { get => templates::read }
+    "/templates/{id}/instantiate" { post => templates::instantiate }
+    "/rollouts" { get => rollouts::list }
+    "/rollouts/{id}" { get => rollouts::read }
+    "/rollouts/{id}/devices" { get => rollouts::devices }
+    "/rollouts/{id}/devices/{agent_id}" { get => rollouts::device }
+    "/rollouts/{id}/events" { get => rollouts::events }
+    "/rollouts/{id}/cancel" { post => rollouts::cancel }
+    "/rollouts/{id}/retry" { post => rollouts::retry }
+    "/software" { get => software::list, post => software::create }
+    "/software/{id}" { get => software::read, put => software::update, delete => software::delete }
+    "/os-images" { get => os_images::list, post => os_images::create }
+    "/os-images/{id}" {
+        get => os_images::read, put => os_images::update, delete => os_images::delete,
+    }
+    "/os-images/{id}/devices" { get => os_images::devices }
+    "/compliance-checks" { get => compliance::list, post => compliance::create }
+    "/compliance-checks/{id}" {
+        get => compliance::read, put => compliance::update, delete => compliance::delete,
+    }
+    "/compliance-checks/{id}/run" { post => compliance::run }
     "/alerts/rules" { get => alerts::rules::list, post => alerts::rules::create }
     "/alerts/rules/{id}" {
         get => alerts::rules::read, put => alerts::rules::update, delete => alerts::rules::delete,
@@ -210,6 +258,9 @@ routes! {
     "/settings" {
         get => settings::list, put => settings::update, post => settings::update_one,
     }
+    "/settings/chatgpt/config" { get => model::config, post => model::configure }
+    "/settings/chatgpt/test" { post => model::test }
+    "/settings/reload-ai-service" { post => model::reload }
     "/settings/{key}" { get => settings::read, delete => settings::reset }
     "/audit" { get => audit::list }
     "/audit/verify" { get => audit::verify }
@@ -267,8 +318,14 @@ const ALIASES: &[(&str, &str)] = &[
         (name = "approvals", description = "Dangerous requests that wait for a second person"),
         (name = "events", description = "What happens, live"),
         (name = "schedules", description = "What runs again and again"),
+        (
+            name = "deployment",
+            description = "Profiles, software and rollouts: from a bare machine to one that is \
+                done",
+        ),
         (name = "alerts", description = "What people have to know, and how they are told"),
         (name = "library", description = "Scripts and commands that are kept to be run again"),
+        (name = "assistant", description = "Proposes commands and explains them; runs nothing"),
         (name = "settings", description = "What an admin changes while everything runs"),
         (name = "audit", description = "Who did what to what, when, from where"),
         (name = "system", description = "How this installation is"),
@@ -308,6 +365,17 @@ const ALIASES: &[(&str, &str)] = &[
         events::events,
         schedules::list, schedules::create, schedules::read, schedules::update, schedules::delete,
         schedules::history, schedules::run_now,
+        profiles::list, profiles::create, profiles::read, profiles::update, profiles::delete,
+        profiles::apply, exchange::import, exchange::export,
+        tasks::list, tasks::create, tasks::order, tasks::update, tasks::delete,
+        templates::list, templates::read, templates::instantiate,
+        rollouts::list, rollouts::read, rollouts::devices, rollouts::device, rollouts::events,
+        rollouts::cancel, rollouts::retry,
+        software::list, software::create, software::read, software::update, software::delete,
+        os_images::list, os_images::create, os_images::read, os_images::update, os_images::delete,
+        os_images::devices, os_images::of_agent, os_images::assign, os_images::forget,
+        compliance::list, compliance::create, compliance::read, compliance::update,
+        compliance::delete, compliance::run, compliance::standings,
         alerts::list, alerts::read, alerts::acknowledge, alerts::resolve,
         alerts::rules::list, alerts::rules::create, alerts::rules::read, alerts::rules::update,
         alerts::rules::delete,
@@ -320,8 +388,10 @@ const ALIASES: &[(&str, &str)] = &[
         saved_commands::version, saved_commands::restore,
         scripts::list, scripts::create, scripts::read, scripts::update, scripts::delete,
         scripts::versions, scripts::version, scripts::restore,
-        settings::list, settings::update, settings::update_one, settings::read, settings::reset,
-        audit::list, audit::verify, audit::export,
+        ask::generate, ask::suggest, ask::explain_command, ask::explain_error, ask::optimize,
+        trial::run, model::status, model::validate_key, model::config, model::configure,
+        model::test, model::reload, settings::list, settings::update, settings::update_one,
+        settings::read, settings::reset, audit::list, audit::verify, audit::export,
         system::metrics, system::health, system::database_health, system::redis_health,
     ),
 )]

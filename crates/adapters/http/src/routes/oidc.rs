@@ -12,9 +12,12 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::auth::{TokenAnswer, user_agent};
+use super::browser_session;
 use crate::extract::{Query, Stranger};
 use crate::{AppState, Problem};
 
+/// Stands behind what is remembered, where the browser is to keep the session.
+const FOR_BROWSERS: &str = ".browser";
 /// Remembers in the browser what it was sent away with.
 const COOKIE: &str = "muster_sign_on";
 /// The same under TLS: browsers take it from this very host only.
@@ -63,9 +66,19 @@ fn cookie(state: &AppState, value: String, lives: Duration) -> Cookie<'static> {
         .finish()
 }
 
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SignOnQuery {
+    /// Whether the browser keeps the session and comes back to the dashboard; else the callback
+    /// answers with the tokens.
+    #[serde(default)]
+    browser: bool,
+}
+
 /// Go to the identity provider to sign in.
 #[utoipa::path(
     get, path = "/auth/oidc/login", tag = "auth", security(()), operation_id = "begin_sign_on",
+    params(SignOnQuery),
     responses(
         (status = 302, description = "to the provider"),
         (status = 409, description = "single sign-on is not set up"),
@@ -75,9 +88,11 @@ fn cookie(state: &AppState, value: String, lives: Duration) -> Cookie<'static> {
 pub(crate) async fn login(
     state: web::Data<AppState>,
     _: Stranger,
+    query: Query<SignOnQuery>,
 ) -> Result<impl Responder, Problem> {
     let (url, remembered) = state.identity.begin_sign_on().await?;
     let value = URL_SAFE_NO_PAD.encode(remembered.0);
+    let value = if query.0.browser { format!("{value}{FOR_BROWSERS}") } else { value };
     let lives = Duration::seconds(SIGN_ON_WITHIN.num_seconds());
     Ok(HttpResponse::Found()
         .insert_header((LOCATION, url))
@@ -102,6 +117,7 @@ pub(crate) struct CallbackQuery {
     params(CallbackQuery),
     responses(
         (status = 200, body = TokenAnswer),
+        (status = 302, description = "to the dashboard, where the browser keeps the session"),
         (status = 401, description = "`SIGN_ON_FAILED`"),
         (status = 403, description = "`ACCOUNT_PENDING` or `ACCOUNT_DISABLED`"),
     ),
@@ -118,7 +134,12 @@ pub(crate) async fn callback(
         return Err(Problem::new(ProblemCode::SignOnFailed, detail));
     }
     let brought = request.cookie(cookie_name(&state));
-    let brought = brought.and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie.value()).ok());
+    let brought = brought.map(|cookie| cookie.value().to_owned());
+    let for_browser = brought.as_ref().is_some_and(|value| value.ends_with(FOR_BROWSERS));
+    let brought = brought.and_then(|value| {
+        let value = value.strip_suffix(FOR_BROWSERS).unwrap_or(&value);
+        URL_SAFE_NO_PAD.decode(value).ok()
+    });
     let (Some(code), Some(returned), Some(brought)) = (code, returned, brought) else {
         return Err(SignOnFailure::NotBegun.into());
     };
@@ -127,5 +148,14 @@ pub(crate) async fn callback(
     let signed_in =
         state.identity.finish_sign_on(&code, &returned, &brought, agent, &stranger.0).await?;
     let forgotten = cookie(&state, String::new(), Duration::ZERO);
+    if for_browser {
+        let kept = browser_session::kept(&state, signed_in.refresh_token.expose());
+        let home = (LOCATION, "/");
+        return Ok(HttpResponse::Found()
+            .insert_header(home)
+            .cookie(forgotten)
+            .cookie(kept)
+            .finish());
+    }
     Ok(HttpResponse::Ok().cookie(forgotten).json(TokenAnswer::from(signed_in)))
 }

@@ -171,6 +171,16 @@ pub(crate) fn parameters(given: BTreeMap<String, Value>) -> Result<Parameters, P
     values.collect()
 }
 
+/// The same as bodies give them.
+pub(crate) fn values(parameters: Parameters) -> BTreeMap<String, Value> {
+    let value = |value| match value {
+        ParameterValue::Boolean(value) => Value::from(value),
+        ParameterValue::Number(value) => Value::from(value),
+        ParameterValue::Text(value) => Value::from(value),
+    };
+    parameters.into_iter().map(|(name, it)| (name, value(it))).collect()
+}
+
 fn nothing_to_run() -> Problem {
     Problem::invalid("/command", "a command, script_id or saved_command_id is expected")
 }
@@ -194,14 +204,6 @@ impl TryFrom<WorkBody> for Work {
 
 impl From<Work> for WorkBody {
     fn from(work: Work) -> Self {
-        let values = |parameters: Parameters| {
-            let value = |value| match value {
-                ParameterValue::Boolean(value) => Value::from(value),
-                ParameterValue::Number(value) => Value::from(value),
-                ParameterValue::Text(value) => Value::from(value),
-            };
-            Some(parameters.into_iter().map(|(name, it)| (name, value(it))).collect())
-        };
         match work {
             Work::Command(wording) => Self {
                 command: Some(wording.command),
@@ -214,13 +216,13 @@ impl From<Work> for WorkBody {
             },
             Work::Script { script_id, parameters, timeout } => Self {
                 script_id: Some(script_id.as_uuid()),
-                parameters: values(parameters),
+                parameters: Some(values(parameters)),
                 timeout,
                 ..Self::default()
             },
             Work::SavedCommand { saved_command_id, parameters, timeout } => Self {
                 saved_command_id: Some(saved_command_id.as_uuid()),
-                parameters: values(parameters),
+                parameters: Some(values(parameters)),
                 timeout,
                 ..Self::default()
             },

@@ -30,6 +30,7 @@ pub(super) mod entity {
         pub node_id: Uuid,
         pub transport: String,
         pub peer_address: Option<String>,
+        pub boot_id: Option<String>,
         pub began_at: i64,
         pub last_frame_at: i64,
         pub reconnect_attempts: Option<i32>,
@@ -60,6 +61,7 @@ impl From<ConnectionRecord> for Model {
             node_id: record.node_id.as_uuid(),
             transport: record.transport.as_str().to_owned(),
             peer_address: record.peer_address,
+            boot_id: record.boot_id,
             began_at: micros(record.began_at),
             last_frame_at: micros(record.last_frame_at),
             reconnect_attempts: record.reconnect_attempts.map(attempts),
@@ -94,6 +96,7 @@ impl TryFrom<Model> for ConnectionRecord {
             transport: Transport::parse(&row.transport)
                 .ok_or_else(|| bad("agent_connections.transport"))?,
             peer_address: row.peer_address,
+            boot_id: row.boot_id,
             began_at: timestamp(row.began_at, "agent_connections.began_at")?,
             last_frame_at: timestamp(row.last_frame_at, "agent_connections.last_frame_at")?,
             reconnect_attempts: attempts

@@ -31,8 +31,9 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{Condition, DatabaseTransaction, QueryOrder, QuerySelect, QueryTrait};
 
 use crate::columns::{micros, scoped};
+use crate::compliance::standings;
 use crate::gathered::Gathered;
-use crate::{Database, DatabaseError, alerts, customers};
+use crate::{Database, DatabaseError, alerts, catalog, customers};
 use arrivals::{Arrival, Description, describe, note};
 use entity::{Column, Entity};
 use filter::{Conditions, Lead, online_since};
@@ -83,7 +84,8 @@ fn reading(error: DbErr) -> StorageError {
     DatabaseError::new("reading agents", error).into()
 }
 
-fn in_scope(scope: &TenantScope) -> Condition {
+/// The machines in a scope that were not removed.
+pub(crate) fn in_scope(scope: &TenantScope) -> Condition {
     scoped(Column::CustomerId, scope).add(Column::DeletedAt.is_null())
 }
 
@@ -351,6 +353,8 @@ pub(super) async fn store(
     if before.customer_id != after.customer_id {
         let (former, actor) = (before.customer_id, &author.actor);
         alerts::leave(transaction, after.id, former, actor, after.updated_at).await?;
+        catalog::leave(transaction, after.id, former).await?;
+        standings::leave(transaction, after.id).await?;
     }
     let groups = parts::write(transaction, Some(before), &after).await?;
     Ok(Agent { groups, ..after })

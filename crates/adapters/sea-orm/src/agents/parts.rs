@@ -11,6 +11,8 @@ use sea_orm::{ActiveValue, DatabaseTransaction, IntoActiveModel, QuerySelect};
 use super::entity::Model;
 use super::{IDS_AT_ONCE, reading};
 use crate::alerts::deviations;
+use crate::catalog::entity::imaged;
+use crate::compliance::standings;
 use crate::groups::{entity as groups, member};
 use crate::{Database, DatabaseError};
 
@@ -229,6 +231,10 @@ pub(crate) async fn remove(
     text::Entity::delete_many().filter(texts).exec(transaction).await?;
     let members = member::Column::AgentId.in_subquery(agents.clone());
     member::Entity::delete_many().filter(members).exec(transaction).await?;
+    let imaged = imaged::Column::AgentId.in_subquery(agents.clone());
+    imaged::Entity::delete_many().filter(imaged).exec(transaction).await?;
+    let standings = standings::Column::AgentId.in_subquery(agents.clone());
+    standings::Entity::delete_many().filter(standings).exec(transaction).await?;
     let loads = deviations::Column::AgentId.in_subquery(agents.clone());
     deviations::Entity::delete_many().filter(loads).exec(transaction).await.map(|_| ())
 }

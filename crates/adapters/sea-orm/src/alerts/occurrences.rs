@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use muster_alerts::{Alert, Deed, Ended, Machine, Missing, Occurrences, Returned, Rule, Selector};
-use muster_kernel::{AgentId, CommandId, CustomerId, RunId, StorageError, Timestamp, UserId};
+use muster_kernel::{
+    AgentId, CommandId, CustomerId, RolloutId, RunId, StorageError, Timestamp, UserId,
+};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{Condition, ConnectionTrait, QueryResult, QuerySelect, Select};
@@ -144,6 +146,20 @@ fn failed_in(table: &'static str, after: Timestamp, limit: u64) -> SelectStateme
         .take()
 }
 
+/// The rollouts that failed on some machine from an instant on. The statuses are spelled out, so
+/// that the index of such rows is used.
+fn failed_rollouts(after: Timestamp, limit: u64) -> SelectStatement {
+    Query::select()
+        .columns(["id", "finished_at", "customer_id", "name", "failed"])
+        .from("rollouts")
+        .and_where(Expr::cust("status in ('failed', 'completed_with_errors')"))
+        .and_where(Expr::col("finished_at").gte(micros(after)))
+        .and_where(Expr::col("dry_run").eq(false))
+        .order_by("finished_at", sea_orm::Order::Asc)
+        .limit(limit)
+        .take()
+}
+
 fn command(row: &QueryResult) -> Result<Ended, DatabaseError> {
     let id: Uuid = row.try_get("", "id")?;
     let agent: Uuid = row.try_get("", "agent_id")?;
@@ -166,6 +182,19 @@ fn run(row: &QueryResult) -> Result<Ended, DatabaseError> {
         summary: row.try_get("", "summary")?,
         failed: u64::try_from(failed).unwrap_or(0),
         at: timestamp(row.try_get("", "finished_at")?, "runs.finished_at")?,
+    })
+}
+
+fn rollout(row: &QueryResult) -> Result<Ended, DatabaseError> {
+    let id: Uuid = row.try_get("", "id")?;
+    let customer: Option<Uuid> = row.try_get("", "customer_id")?;
+    let failed: i32 = row.try_get("", "failed")?;
+    Ok(Ended::Rollout {
+        id: RolloutId::from_uuid(id),
+        customer_id: customer.map(CustomerId::from_uuid),
+        name: row.try_get("", "name")?,
+        failed: u64::try_from(failed).unwrap_or(0),
+        at: timestamp(row.try_get("", "finished_at")?, "rollouts.finished_at")?,
     })
 }
 
@@ -223,12 +252,16 @@ impl SeaAlerts {
     async fn failed_rows(&self, after: Timestamp, limit: u64) -> Result<Vec<Ended>, DatabaseError> {
         let reader = self.database.reader();
         let mut commands = failed_in("commands", after, limit);
+        // What a look at a machine says is no failure, and its rollout tells what is.
+        commands.and_where(Expr::col("rollout_id").is_null());
         let commands = commands.columns(["agent_id", "failure_code"]);
         let commands = reader.query_all(&*commands).await?;
         let mut runs = failed_in("runs", after, limit);
         let runs = runs.columns(["customer_id", "summary", "failed"]);
         let runs = reader.query_all(&*runs).await?;
+        let rollouts = reader.query_all(&failed_rollouts(after, limit)).await?;
         let failed = commands.iter().map(command).chain(runs.iter().map(run));
+        let failed = failed.chain(rollouts.iter().map(rollout));
         let mut failed = failed.collect::<Result<Vec<_>, _>>()?;
         failed.sort_by_key(Ended::at);
         failed.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -40,6 +40,7 @@ fn filtered(scope: &TenantScope, filter: &CommandFilter) -> Condition {
         .add_option(filter.agent_id.map(|id| Column::AgentId.eq(id.as_uuid())))
         .add_option(filter.customer_id.map(|id| Column::CustomerId.eq(id.as_uuid())))
         .add_option(filter.run_id.map(|id| Column::RunId.eq(id.as_uuid())))
+        .add_option(filter.rollout_id.map(|id| Column::RolloutId.eq(id.as_uuid())))
         .add_option(filter.status.map(|status| Column::Status.eq(status.as_str())))
         .add_option(filter.requested_by.map(|id| Column::RequestedBy.eq(id)))
         .add_option(filter.safety_level.map(|it| Column::SafetyLevel.eq(it.as_str())))

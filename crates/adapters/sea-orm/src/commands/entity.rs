@@ -6,7 +6,9 @@ use muster_commands::{
     Command, End, Failure, Outcome, OutputBytes, OutputStream, Requester, SafetyLevel, ScriptRef,
     ShellType, Spec, State, Status,
 };
-use muster_kernel::{AgentId, ApiKeyId, CommandId, CustomerId, RunId, Sealed, UserId, VersionId};
+use muster_kernel::{
+    AgentId, ApiKeyId, CommandId, CustomerId, RolloutId, RunId, Sealed, UserId, VersionId,
+};
 use sea_orm::entity::prelude::*;
 
 use crate::DatabaseError;
@@ -46,6 +48,7 @@ pub struct Model {
     pub stdout_written: i64,
     pub stderr_written: i64,
     pub run_id: Option<Uuid>,
+    pub rollout_id: Option<Uuid>,
     pub held: bool,
     pub script_version_id: Option<Uuid>,
     pub script_sha256: Option<Vec<u8>>,
@@ -171,6 +174,7 @@ impl From<&Command> for Model {
             stdout_written: count(state.written.stdout),
             stderr_written: count(state.written.stderr),
             run_id: command.run_id.map(RunId::as_uuid),
+            rollout_id: command.rollout_id.map(RolloutId::as_uuid),
             held: command.held,
             script_version_id: command.spec.script.map(|script| script.version_id.as_uuid()),
             script_sha256: command.spec.script.map(|script| script.sha256.to_vec()),
@@ -226,6 +230,7 @@ impl TryFrom<Model> for Command {
                 secrets: row.secrets.map(Sealed),
             },
             run_id: row.run_id.map(RunId::from_uuid),
+            rollout_id: row.rollout_id.map(RolloutId::from_uuid),
             held: row.held,
             requested_by: requester(&row.requested_by_kind, row.requested_by)?,
             safety_level: SafetyLevel::parse(&row.safety_level)

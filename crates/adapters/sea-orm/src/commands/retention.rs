@@ -13,7 +13,7 @@ use super::{SeaCommands, first_id_at};
 use crate::DatabaseError;
 use crate::audit::Trail;
 use crate::columns::micros;
-use crate::{approvals, idempotency, runs};
+use crate::{approvals, idempotency, rollouts, runs};
 
 #[async_trait]
 impl CommandRetention for SeaCommands {
@@ -53,6 +53,12 @@ async fn forget(
                 .add(Column::RunId.is_null())
                 .add(Column::RunId.not_in_subquery(runs::open())),
         )
+        // And so is a rollout, a machine of which may be away for long.
+        .filter(
+            Condition::any()
+                .add(Column::RolloutId.is_null())
+                .add(Column::RolloutId.not_in_subquery(rollouts::open())),
+        )
         .order_by_asc(Column::Id)
         .limit(limit)
         .into_tuple()
@@ -69,6 +75,7 @@ async fn forget(
     if number < limit {
         // No more are to come: what they were part of goes with the last of them.
         runs::forget(transaction, before).await?;
+        rollouts::forget(transaction, before).await?;
         approvals::forget(transaction, before).await?;
     }
     Ok(number)

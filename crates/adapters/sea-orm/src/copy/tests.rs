@@ -8,7 +8,9 @@ use muster_kernel::testing::{FakeClock, SeededEntropy};
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait};
 
 use super::*;
-use crate::testing::{agents, fresh_file, fresh_postgresql_empty, open_database, planned};
+use crate::testing::{
+    agents, deployed, fresh_file, fresh_postgresql_empty, open_database, planned,
+};
 use crate::{Database, SeaAgents, SeaAudit};
 
 fn url(text: &str) -> DatabaseUrl {
@@ -20,8 +22,9 @@ async fn lived_in(place: &str) -> Database {
     let database = open_database(place).await;
     database.migrate().await.unwrap();
     assert!(database.claim().await.unwrap());
-    agents(&database).await;
+    let [machine, _] = agents(&database).await;
     planned(&database).await;
+    deployed(&database, machine).await;
     database
 }
 
@@ -37,6 +40,9 @@ async fn everything_goes_from_either_kind_to_the_other_and_back() {
     let back = copy(&url(&places[1]), &url(&places[2])).await.unwrap();
     assert_eq!(there, back);
     assert_eq!((rows(&there, "agents"), rows(&there, "schedule_history")), (2, 1));
+    for table in ["catalog_entries", "rollout_devices", "compliance_standings"] {
+        assert!(rows(&there, table) > 0, "{table}");
+    }
     assert!(rows(&there, "library_items") >= 30, "once, though the schema brings them along");
     // Numbers that the database gives to rows go on behind those that came along.
     let registry = SeaAgents::new(open_database(&places[1]).await);

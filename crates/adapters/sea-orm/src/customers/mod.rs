@@ -20,7 +20,9 @@ use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QuerySelect, Quer
 use crate::agents::{entity as agents, parts};
 use crate::audit::Trail;
 use crate::columns::{contains, micros, scoped};
-use crate::{Database, DatabaseError, alerts, groups, library, pages, schedules};
+use crate::{
+    Database, DatabaseError, alerts, catalog, compliance, groups, library, pages, schedules,
+};
 use entity::{Column, Entity, Model, canonical};
 
 pub use keys::SeaApiKeys;
@@ -211,6 +213,8 @@ async fn delete(
     library::remove_all(transaction, id, now).await?;
     alerts::remove_all(transaction, trail, id, author, now).await?;
     groups::remove_all(transaction, id).await?;
+    compliance::remove_all(transaction, trail, id, author, now).await?;
+    catalog::remove_all(transaction, trail, id, author, now).await?;
     Entity::update_many()
         .col_expr(Column::DeletedAt, Expr::value(micros(now)))
         .filter(live(id))

@@ -22,12 +22,12 @@ use sea_orm::{
 use crate::audit::Trail;
 use crate::columns::{all_scoped, contains, micros};
 use crate::commands::{entity as commands, transitions};
-use crate::idempotency::{Remembered, remember};
+use crate::idempotency::{self, Remembered, remember};
 use crate::{Database, DatabaseError, pages};
 use entity::{Column, Entity, Model, customer};
 
 /// How many commands one statement writes: SQLite takes 32,766 values in one.
-const COMMANDS_AT_ONCE: usize = 900;
+pub(crate) const COMMANDS_AT_ONCE: usize = 900;
 
 /// Runs, in the tables `runs` and `run_customers`; their commands are in `commands`.
 #[derive(Debug, Clone)]
@@ -106,6 +106,11 @@ impl RunRepository for SeaRuns {
             .await
             .map_err(reading)?;
         Ok(row.map(Run::try_from).transpose()?)
+    }
+
+    async fn known(&self, scope: &str, key: &str) -> Result<Option<RunId>, StorageError> {
+        let made = idempotency::made(self.database.reader(), scope, key).await.map_err(reading)?;
+        Ok(made.map(RunId::from_uuid))
     }
 
     async fn list(

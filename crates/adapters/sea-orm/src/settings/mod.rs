@@ -19,7 +19,8 @@ use crate::{Database, DatabaseError};
 use entity::{Column, Entity, Model, data_key};
 
 /// The tables whose rows have secrets, sealed for `TABLE/ID/secrets` in `secrets`.
-const WITH_SECRETS: [&str; 5] = ["alert_channels", "approvals", "commands", "runs", "schedules"];
+const WITH_SECRETS: [&str; 7] =
+    ["alert_channels", "approvals", "catalog_entries", "commands", "rollouts", "runs", "schedules"];
 
 /// The settings, in the tables `settings` and `data_keys`, and the secrets of second factors.
 #[derive(Debug, Clone)]
@@ -220,7 +221,11 @@ mod tests {
     use super::*;
     use crate::testing::on_each_database;
 
-    on_each_database!(settings_keep_the_contract, the_secrets_of_what_runs_are_sealed_anew_as_well,);
+    on_each_database!(
+        settings_keep_the_contract,
+        the_secrets_of_what_runs_are_sealed_anew_as_well,
+        the_secrets_of_profiles_and_rollouts_are_sealed_anew_as_well,
+    );
 
     async fn settings_keep_the_contract(database: Database) {
         muster_settings::testing::contract(&SeaSettings::new(database)).await;
@@ -241,5 +246,31 @@ mod tests {
         assert!(!settings.reseal(&place, &old, &new).await.unwrap(), "it is another by now");
         let found = runs.find(&TenantScope::All, run.id).await.unwrap().unwrap();
         assert_eq!(found.template.secrets, Some(new));
+    }
+
+    async fn the_secrets_of_profiles_and_rollouts_are_sealed_anew_as_well(database: Database) {
+        use muster_deployment_profiles::rollouts::{Rollout, RolloutRepository};
+        use muster_deployment_profiles::testing::{entry, profile_bodies, rollout};
+        use muster_deployment_profiles::{CatalogRepository, Profile};
+        use muster_kernel::TenantScope;
+        let settings = SeaSettings::new(database.clone());
+        let (author, all, new) = (Author::system(), TenantScope::All, Sealed(vec![2]));
+        let catalog = crate::SeaCatalog::new(database.clone());
+        let [body, _] = profile_bodies();
+        let profile: Profile = entry(1, None, body);
+        catalog.create(profile.clone(), &author).await.unwrap();
+        let (rollouts, rollout) = (crate::SeaRollouts::new(database), rollout(1, 0));
+        rollouts.begin(rollout.clone(), Vec::new(), None, &author).await.unwrap();
+        let sealed = settings.sealed().await.unwrap();
+        let (place, old) = (Profile::secrets_place(profile.id), profile.secrets.unwrap());
+        assert!(sealed.contains(&(place.clone(), old.clone())));
+        assert!(settings.reseal(&place, &old, &new).await.unwrap());
+        let (place, old) = (Rollout::secrets_place(rollout.id), rollout.secrets.unwrap());
+        assert!(sealed.contains(&(place.clone(), old.clone())));
+        assert!(settings.reseal(&place, &old, &new).await.unwrap());
+        let profile: Option<Profile> = catalog.find(&all, profile.id).await.unwrap();
+        assert_eq!(profile.unwrap().secrets.as_ref(), Some(&new));
+        let rollout = rollouts.find(&all, rollout.id).await.unwrap();
+        assert_eq!(rollout.unwrap().secrets, Some(new));
     }
 }

@@ -136,6 +136,7 @@ pub fn connection(id: AgentId, clock: &dyn Clock, entropy: &dyn Entropy) -> Conn
         node_id: NodeId::new(clock, entropy),
         transport: Transport::Websocket,
         peer_address: Some("192.0.2.7".into()),
+        boot_id: Some("first".into()),
         began_at: clock.now(),
         last_frame_at: clock.now(),
         reconnect_attempts: Some(3),
@@ -186,11 +187,13 @@ pub(super) async fn connections_are_kept<R: AgentRepository + Enrol + Connection
     assert_eq!(seen, Some(ended.last_frame_at), "not later than its last frame");
 
     // One that was refused before it began, while another goes on.
-    let open = connection(id, clock, entropy);
+    let rebooted = Some("second".to_owned());
+    let open = ConnectionRecord { boot_id: rebooted, ..connection(id, clock, entropy) };
     begin(&open).await;
     clock.advance(TimeDelta::seconds(1));
     let end = ConnectionEnd { at: clock.now(), reason: EndReason::WrongVersion, detail: None };
-    let refused = ConnectionRecord { end: Some(end), ..connection(id, clock, entropy) };
+    let refused =
+        ConnectionRecord { boot_id: None, end: Some(end), ..connection(id, clock, entropy) };
     registry.record_ended(vec![refused.clone()]).await.unwrap();
     assert_eq!(registry.latest(id).await.unwrap(), [refused, open.clone(), ended]);
     let seen = registry.find(&TenantScope::All, id).await.unwrap().unwrap().last_seen;
@@ -205,6 +208,8 @@ pub(super) async fn connections_are_kept<R: AgentRepository + Enrol + Connection
     let reasons: Vec<_> = latest.iter().take(3).map(reason).collect();
     let killed = Some(EndReason::ServerKilled);
     assert_eq!(reasons, [None, Some(EndReason::WrongVersion), killed]);
+    let boots: Vec<_> = latest.iter().map(|record| record.boot_id.as_deref()).collect();
+    assert_eq!(boots, [Some("first"), None, Some("second"), Some("first")]);
     let later = clock.now() + ONLINE_FOR;
     registry.end_left_open(elsewhere.node_id, later).await.unwrap();
     assert_eq!(registry.latest(id).await.unwrap()[0].end, None, "its own go on");

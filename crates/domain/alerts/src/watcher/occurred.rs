@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use muster_kernel::{StorageError, Timestamp};
+use muster_kernel::{CustomerId, StorageError, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -40,9 +40,10 @@ impl Watcher {
         now: Timestamp,
     ) -> Result<(), StorageError> {
         let mark = self.failures_mark(now).await?;
-        let watched = rules
-            .iter()
-            .any(|rule| matches!(rule.condition, Condition::FailedCommand | Condition::FailedRun));
+        let watched = rules.iter().any(|rule| {
+            use Condition::{FailedCommand, FailedRollout, FailedRun};
+            matches!(rule.condition, FailedCommand | FailedRun | FailedRollout)
+        });
         if watched {
             let mut after = mark - WRITTEN_LATE;
             loop {
@@ -82,7 +83,7 @@ impl Watcher {
             .iter()
             .filter_map(|ended| match ended {
                 Ended::Command { agent_id, .. } => Some(*agent_id),
-                Ended::Run { .. } => None,
+                Ended::Run { .. } | Ended::Rollout { .. } => None,
             })
             .collect();
         let machines = self.ports.occurrences.machines(&ids).await?;
@@ -152,6 +153,7 @@ impl Ended {
         match self {
             Self::Command { id, .. } => id.as_uuid(),
             Self::Run { id, .. } => id.as_uuid(),
+            Self::Rollout { id, .. } => id.as_uuid(),
         }
     }
 }
@@ -173,24 +175,36 @@ fn failure<'a>(rule: &'a Rule, ended: &Ended, machines: &'a [Machine]) -> Option
             })
         }
         (Condition::FailedRun, Ended::Run { id, customer_id, summary, failed, at }) => {
-            let theirs = rule.customer_id.is_none() || rule.customer_id == *customer_id;
-            theirs.then(|| {
-                let short: String = summary.chars().take(SHOWN).collect();
-                let subject = Subject { kind: "run", id: id.as_uuid(), name: short.clone() };
-                Found {
-                    rule,
-                    subject,
-                    machine: None,
-                    customer_id: *customer_id,
-                    summary: format!("a run failed on {failed} machines: {short}"),
-                    details: json!({ "run_id": id, "failed": failed }),
-                    cause,
-                    at: *at,
-                }
-            })
+            let short: String = summary.chars().take(SHOWN).collect();
+            of_many(rule, ("run", id.as_uuid(), short), *customer_id, *failed, *at)
+        }
+        (Condition::FailedRollout, Ended::Rollout { id, customer_id, name, failed, at }) => {
+            of_many(rule, ("rollout", id.as_uuid(), name.clone()), *customer_id, *failed, *at)
         }
         _ => None,
     }
+}
+
+/// What a rule finds in something that failed on many machines: of which kind it is, which one, and
+/// how people know it.
+fn of_many<'a>(
+    rule: &'a Rule,
+    (kind, id, name): (&'static str, Uuid, String),
+    customer_id: Option<CustomerId>,
+    failed: u64,
+    at: Timestamp,
+) -> Option<Found<'a>> {
+    let theirs = rule.customer_id.is_none() || rule.customer_id == customer_id;
+    theirs.then(|| Found {
+        rule,
+        machine: None,
+        customer_id,
+        summary: format!("a {kind} failed on {failed} machines: {name}"),
+        details: json!({ (format!("{kind}_id")): id, "failed": failed }),
+        subject: Subject { kind, id, name },
+        cause: Some(Cause(id)),
+        at,
+    })
 }
 
 /// What a rule finds in the audit log.

@@ -84,7 +84,10 @@ impl Desk {
 
     /// What a request on machines of these customers needs: what the strictest of them asks.
     /// Nobody's policy is looked up for what is not dangerous.
-    pub(crate) async fn clearance(
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn clearance(
         &self,
         level: SafetyLevel,
         customers: impl IntoIterator<Item = CustomerId> + Send,

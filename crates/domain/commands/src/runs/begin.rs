@@ -112,6 +112,7 @@ impl Runs {
                 customer_id: machine.customer_id,
                 spec,
                 run_id: Some(id),
+                rollout_id: None,
                 held,
                 requested_by: asker.requested_by,
                 safety_level: plan.assessment().level,

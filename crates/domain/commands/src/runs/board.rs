@@ -160,6 +160,7 @@ fn state(command: &Command, status: Status) -> String {
         "agent_id": command.agent_id,
         "customer_id": command.customer_id,
         "run_id": command.run_id,
+        "rollout_id": command.rollout_id,
         "status": status.as_str(),
         "success": end.map(|end| end.outcome == Outcome::Completed),
         "exit_code": end.and_then(|end| end.exit_code),

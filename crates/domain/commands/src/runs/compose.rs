@@ -45,7 +45,10 @@ impl Plan {
 
 impl Strategy {
     /// Checks that each number means something.
-    pub(crate) fn check(&self) -> Result<(), InvalidSpec> {
+    ///
+    /// # Errors
+    /// [`InvalidSpec`] names the field and what is expected there.
+    pub fn check(&self) -> Result<(), InvalidSpec> {
         for (field, value) in
             [("strategy/max_concurrency", self.max_concurrency), ("strategy/canary", self.canary)]
         {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use muster_agents::{TargetError, Targets};
-use muster_kernel::{Author, Permit, Principal, RunId, StorageError, TenantScope, Timestamp, act};
+use muster_kernel::{
+    Author, Permit, Principal, RunId, ScheduleId, StorageError, TenantScope, Timestamp, act,
+};
 
 use super::usecase::{Runs, RunsError, Started, Wish};
 use crate::schedules::{AgentZones, LaunchError, RunLauncher, Schedule, Zone};
@@ -39,6 +41,15 @@ fn refused(error: RunsError) -> LaunchError {
     }
 }
 
+/// What a schedule's run is known by.
+fn once(schedule: ScheduleId, due: Timestamp) -> Once {
+    Once {
+        scope: format!("schedules/{schedule}"),
+        key: due.timestamp_micros().to_string(),
+        fingerprint: [0; 32],
+    }
+}
+
 /// The wish of a schedule. Machines that it names and that are gone are left out: they can't keep
 /// it from running on the others.
 fn wish(schedule: &Schedule, due: Timestamp, only: Option<&BTreeSet<Zone>>) -> Wish {
@@ -49,11 +60,7 @@ fn wish(schedule: &Schedule, due: Timestamp, only: Option<&BTreeSet<Zone>>) -> W
     Wish {
         template,
         confirm: true,
-        once: Some(Once {
-            scope: format!("schedules/{}", schedule.id),
-            key: due.timestamp_micros().to_string(),
-            fingerprint: [0; 32],
-        }),
+        once: Some(once(schedule.id, due)),
         schedule_id: Some(schedule.id),
         gone_are_left_out: true,
         time_zones: only.map(|zones| zones.iter().map(|zone| zone.name().to_owned()).collect()),
@@ -92,6 +99,15 @@ impl RunLauncher for Launcher {
             Started::Run(run) => Ok(run.id),
             Started::Waits(_) => Err(refused(RunsError::NeedsApproval)),
         }
+    }
+
+    async fn launched(
+        &self,
+        schedule: ScheduleId,
+        due: Timestamp,
+    ) -> Result<Option<RunId>, StorageError> {
+        let Once { scope, key, .. } = once(schedule, due);
+        self.runs.ports.repository.known(&scope, &key).await
     }
 
     async fn has_ended(&self, run: RunId) -> Result<bool, StorageError> {

@@ -31,6 +31,6 @@ pub(crate) use run::summary;
 pub use run::{Run, RunStatus, StopReason, Tally};
 pub use usecase::{OwnWords, Runs, RunsError, RunsPorts, Started, Wish};
 pub use wish::{ParameterValue, Parameters, Strategy, Template, Wording, Work};
-pub use workshop::Workshop;
+pub use workshop::{Prepared, Secrets, Specs, Workshop};
 
 pub use muster_agents::Target;

@@ -127,6 +127,9 @@ pub trait RunRepository: Send + Sync + std::fmt::Debug {
     /// The run `id`, if it lies in `scope`.
     async fn find(&self, scope: &TenantScope, id: RunId) -> Result<Option<Run>, StorageError>;
 
+    /// The run that the request with this idempotency key made, as long as it is remembered.
+    async fn known(&self, scope: &str, key: &str) -> Result<Option<RunId>, StorageError>;
+
     /// The runs in `scope` that pass `filter`, the newest first.
     async fn list(
         &self,

@@ -12,22 +12,25 @@ use super::wish::{ParameterValue, Parameters, Template, Work};
 use crate::ScriptRef;
 use crate::library::{ItemId, Kind, Library, Opened, SavedCommands, Scripts};
 use crate::safety::{self, Assessment, SafetyLevel};
-use crate::spec::{Limits, Spec, SpecRequest};
+use crate::spec::{InvalidSpec, Limits, Spec, SpecRequest};
 use crate::usecase::shell_of;
 
 /// What is to run on machines of one family of operating systems.
-pub(super) type Specs = BTreeMap<OsType, Spec>;
+pub type Specs = BTreeMap<OsType, Spec>;
 /// The values of secret parameters, which are secret variables of the same names.
-pub(super) type Secrets = BTreeMap<String, Secret>;
+pub type Secrets = BTreeMap<String, Secret>;
 
 /// What machines run.
 #[derive(Debug, Clone)]
-pub(super) struct Prepared {
-    pub(super) specs: Specs,
-    pub(super) assessment: Assessment,
+pub struct Prepared {
+    /// Of each family of operating systems that was asked about.
+    pub specs: Specs,
+    /// What is thought of it.
+    pub assessment: Assessment,
     /// What was asked for, without the values of secret parameters.
-    pub(super) work: Work,
-    pub(super) secrets: Secrets,
+    pub work: Work,
+    /// Those values.
+    pub secrets: Secrets,
 }
 
 /// Makes of what is asked for what machines run.
@@ -40,6 +43,19 @@ pub struct Workshop {
 }
 
 impl Workshop {
+    /// What the installation allows.
+    pub const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What machines of a family run when they are asked for `request`.
+    ///
+    /// # Errors
+    /// [`InvalidSpec`] names the field and what is expected there.
+    pub fn spec(&self, request: SpecRequest, family: OsType) -> Result<Spec, InvalidSpec> {
+        Spec::parse(request, shell_of(family), self.limits)
+    }
+
     /// Made of the library, a vault for secret parameters and what the installation allows.
     pub const fn new(
         scripts: Arc<Scripts>,
@@ -51,7 +67,10 @@ impl Workshop {
     }
 
     /// What machines of these families run.
-    pub(super) async fn prepare(
+    ///
+    /// # Errors
+    /// [`RunsError`] says what is wrong with the work.
+    pub async fn prepare(
         &self,
         scope: &TenantScope,
         work: &Work,
@@ -59,7 +78,7 @@ impl Workshop {
     ) -> Result<Prepared, RunsError> {
         match work {
             Work::Command(wording) => {
-                let mut assessment = Assessment { level: SafetyLevel::Safe, reasons: Vec::new() };
+                let mut assessment = Assessment::SAFE;
                 let mut specs = Specs::new();
                 for family in families {
                     let request = SpecRequest::from(wording.clone());
@@ -166,7 +185,10 @@ impl Workshop {
     }
 
     /// Seals values, if there are any.
-    pub(super) async fn seal(
+    ///
+    /// # Errors
+    /// When the vault fails.
+    pub async fn seal(
         &self,
         place: &str,
         secrets: &Secrets,
@@ -181,7 +203,10 @@ impl Workshop {
     }
 
     /// Opens what was sealed for `place`.
-    pub(super) async fn open(
+    ///
+    /// # Errors
+    /// When it can't be opened any more.
+    pub async fn open(
         &self,
         place: &str,
         sealed: Option<&Sealed>,

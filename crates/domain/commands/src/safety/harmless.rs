@@ -114,7 +114,9 @@ pub(super) fn is(simple: &Simple, family: Family) -> bool {
     if family == Family::Posix && simple.words.iter().all(|word| is_assignment(word)) {
         return !simple.words.iter().any(|word| changes_what_runs(word));
     }
-    if word.is_empty() || word == "$()" || (elsewhere && !is_value) {
+    let sets_what_runs = among("export set local", &name)
+        && simple.words.iter().skip(1).any(|it| it.contains('=') && changes_what_runs(it));
+    if word.is_empty() || word == "$()" || (elsewhere && !is_value) || sets_what_runs {
         return false;
     }
     if word == "()" || (among(LOOKS, &name) && !changes(&name, &args)) {

@@ -57,13 +57,15 @@ pub struct Assessment {
 }
 
 impl Assessment {
-    const SAFE: Self = Self { level: SafetyLevel::Safe, reasons: Vec::new() };
+    /// Of what only looks.
+    pub const SAFE: Self = Self { level: SafetyLevel::Safe, reasons: Vec::new() };
 
     fn dangerous(reason: &'static str) -> Self {
         Self { level: SafetyLevel::Dangerous, reasons: vec![reason] }
     }
 
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Takes in what is thought of something that runs beside it.
+    pub fn add(&mut self, other: Self) {
         self.level = self.level.max(other.level);
         for reason in other.reasons {
             if !self.reasons.contains(&reason) {

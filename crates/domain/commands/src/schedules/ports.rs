@@ -146,6 +146,13 @@ pub trait RunLauncher: Send + Sync + std::fmt::Debug {
         only: Option<&BTreeSet<Zone>>,
     ) -> Result<RunId, LaunchError>;
 
+    /// The run that was started for the schedule and `due`, if one was.
+    async fn launched(
+        &self,
+        schedule: ScheduleId,
+        due: Timestamp,
+    ) -> Result<Option<RunId>, StorageError>;
+
     /// Whether a run has ended. One that is gone has.
     async fn has_ended(&self, run: RunId) -> Result<bool, StorageError>;
 }

@@ -117,6 +117,12 @@ impl Course {
             last_runs: BTreeMap::new(),
         }
     }
+
+    /// When the run came due that a node was starting while the schedule was changed.
+    pub fn forsaken(&self) -> Option<Timestamp> {
+        let due = self.lease?.due;
+        (due <= self.decided_until && self.asked_at != Some(due)).then_some(due)
+    }
 }
 
 /// Something that is run again and again, or once at a time.

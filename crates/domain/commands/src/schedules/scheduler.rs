@@ -72,6 +72,9 @@ impl Scheduler {
 
     async fn attend(&self, schedule: Schedule, now: Timestamp) -> Result<(), StorageError> {
         let zones = zones_of(&*self.ports.zones, &schedule).await?;
+        if let Some(due) = schedule.course.forsaken() {
+            return self.note(schedule, due, &zones, now).await;
+        }
         match decide(&schedule, &zones, now) {
             Decision::Wait(_) => {
                 let decided_until = schedule.course.decided_until;
@@ -91,6 +94,25 @@ impl Scheduler {
             }
             Decision::Start(slot) => self.start(schedule, &slot, &zones, now).await,
         }
+    }
+
+    /// Notes the run of a node that died before it could, of a schedule that was changed since:
+    /// what it would start now is another one, or none.
+    async fn note(
+        &self,
+        schedule: Schedule,
+        due: Timestamp,
+        zones: &BTreeSet<Zone>,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        let decided_until = schedule.course.decided_until;
+        let slot = Slot { due, zones: BTreeSet::new(), decided_until, asked: false };
+        let run = self.ports.launcher.launched(schedule.id, due).await?;
+        let outcome = run.map_or(FiringOutcome::Missed, FiringOutcome::Started);
+        let mut settlement = self.settlement(&schedule, &slot, outcome, now);
+        settlement.last_runs =
+            run.map_or_else(BTreeMap::new, |run| zones.iter().map(|zone| (*zone, run)).collect());
+        self.settle(schedule, settlement, zones, now).await
     }
 
     async fn start(

@@ -91,6 +91,12 @@ impl RunRepository for FakeLedger {
         Ok(run.map(|(run, _)| run.clone()))
     }
 
+    async fn known(&self, scope: &str, key: &str) -> Result<Option<RunId>, StorageError> {
+        let rows = self.0.lock();
+        let known = rows.run_keys.get(&(scope.to_owned(), key.to_owned()));
+        Ok(known.map(|(_, id)| *id))
+    }
+
     async fn list(
         &self,
         scope: &TenantScope,
@@ -249,6 +255,8 @@ async fn a_run_is_kept_with_all_its_commands_or_not_at_all<R: RunRepository, L>(
     assert_eq!(begin(again.clone(), 1).await, Begun::New);
     assert_eq!(begin(run(903, 1), 1).await, Begun::Known(again.id));
     assert_eq!(begin(run(904, 1), 2).await, Begun::Conflict);
+    assert_eq!(subject.runs.known("s", "k").await.unwrap(), Some(again.id));
+    assert_eq!(subject.runs.known("s", "other").await.unwrap(), None);
     assert_eq!(subject.runs.find(&TenantScope::All, run(903, 1).id).await.unwrap(), None);
     let over = RunChange::Ended(RunStatus::Completed, Tally::default(), noon());
     for id in [kept.id, again.id] {

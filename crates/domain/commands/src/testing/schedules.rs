@@ -367,6 +367,16 @@ impl RunLauncher for FakeLauncher {
         Ok(run)
     }
 
+    async fn launched(
+        &self,
+        schedule: ScheduleId,
+        due: Timestamp,
+    ) -> Result<Option<RunId>, StorageError> {
+        let launched = self.launched.lock();
+        let known = launched.iter().find(|it| (it.schedule, it.due) == (schedule, due));
+        Ok(known.map(|it| it.run))
+    }
+
     async fn has_ended(&self, run: RunId) -> Result<bool, StorageError> {
         Ok(self.ended.lock().contains(&run))
     }

@@ -107,8 +107,8 @@ pub(crate) struct AlertAnswer {
     id: Uuid,
     rule_id: Uuid,
     rule_name: String,
-    /// What was watched for: `offline`, `metric`, `failed_command`, `failed_run`, `enrolment` or
-    /// `new_admin`.
+    /// What was watched for: `offline`, `metric`, `failed_command`, `failed_run`, `failed_rollout`,
+    /// `enrolment` or `new_admin`.
     kind: String,
     /// `info`, `warning` or `critical`.
     severity: &'static str,

@@ -25,7 +25,8 @@ pub(crate) struct AlertRuleRequest {
     customer_id: Option<Uuid>,
     #[schema(inline)]
     severity: SeverityParameter,
-    /// `offline`, `metric`, `failed_command`, `failed_run`, `enrolment` or `new_admin`.
+    /// `offline`, `metric`, `failed_command`, `failed_run`, `failed_rollout`, `enrolment` or
+    /// `new_admin`.
     #[schema(example = "offline")]
     kind: String,
     /// Of `metric`: `cpu`, `memory` or `disk`.

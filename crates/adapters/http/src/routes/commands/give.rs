@@ -111,7 +111,7 @@ pub(crate) struct AcceptedAnswer {
 }
 
 impl AcceptedAnswer {
-    fn respond(given: &Given) -> HttpResponse {
+    pub(crate) fn respond(given: &Given) -> HttpResponse {
         let id = given.command.id.as_uuid();
         let answer = Self {
             task_id: id,

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use muster_commands::{
     Command, CommandsError, InvalidSpec, Outcome, OutputStream, Requester, ShellType,
 };
-use muster_kernel::{ProblemCode, RunId};
+use muster_kernel::{ProblemCode, RolloutId, RunId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -62,6 +62,8 @@ pub(crate) struct CommandAnswer {
     customer_id: Uuid,
     /// The run that it is part of.
     run_id: Option<Uuid>,
+    /// The rollout that it is part of; null when it was given by itself.
+    rollout_id: Option<Uuid>,
     /// The script of the library that it runs, as it was then; `command` is its name.
     script_version_id: Option<Uuid>,
     /// `command` or `script`.
@@ -146,6 +148,7 @@ impl CommandAnswer {
             agent_id: command.agent_id.as_uuid(),
             customer_id: command.customer_id.as_uuid(),
             run_id: command.run_id.map(RunId::as_uuid),
+            rollout_id: command.rollout_id.map(RolloutId::as_uuid),
             script_version_id: command.spec.script.map(|script| script.version_id.as_uuid()),
             kind: if command.spec.script.is_some() { "script" } else { "command" },
             command: command.spec.command.clone(),
@@ -175,7 +178,7 @@ impl CommandAnswer {
     }
 
     /// With its output, as far as there is any.
-    async fn whole(state: &AppState, command: &Command) -> Result<Self, Problem> {
+    pub(crate) async fn whole(state: &AppState, command: &Command) -> Result<Self, Problem> {
         let text = async |stream| {
             let bytes = state.commands.output_head(command, stream, state.output_limit).await?;
             Ok::<_, Problem>(match String::from_utf8_lossy(&bytes) {

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, Responder, web};
 use chrono::{DateTime, Utc};
 use muster_commands::{CommandFilter, CommandsError, SafetyLevel, Status};
-use muster_kernel::{AgentId, CommandId, CustomerId, Permit, RunId, act};
+use muster_kernel::{AgentId, CommandId, CustomerId, Permit, RolloutId, RunId, act};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -63,6 +63,8 @@ pub(crate) struct CommandQuery {
     agent_id: Option<Uuid>,
     /// Only this run's.
     run_id: Option<Uuid>,
+    /// Only those of this rollout.
+    rollout_id: Option<Uuid>,
     #[serde(alias = "customer_uuid")]
     customer_id: Option<Uuid>,
     /// Only those whose command text contains this.
@@ -89,6 +91,7 @@ async fn page(
         agent_id: agent_id.or_else(|| query.agent_id.map(AgentId::from_uuid)),
         customer_id: query.customer_id.map(CustomerId::from_uuid),
         run_id: query.run_id.map(RunId::from_uuid),
+        rollout_id: query.rollout_id.map(RolloutId::from_uuid),
         status: query.status.map(Into::into),
         q: query.q,
         requested_by: query.requested_by,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::extract::finite;
 use crate::routes::settings::any_value;
 
 /// Which values a parameter takes.
@@ -41,8 +42,9 @@ pub(crate) struct ParameterBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     /// Whether it has to be said, unless there is a default.
-    #[serde(default)]
-    required: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = bool, required = false)]
+    required: Option<bool>,
     /// What it is when nobody says, of its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = any_value)]
@@ -51,10 +53,10 @@ pub(crate) struct ParameterBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_length: Option<u32>,
     /// Of a number: the least.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "finite", skip_serializing_if = "Option::is_none")]
     min: Option<f64>,
     /// Of a number: the greatest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "finite", skip_serializing_if = "Option::is_none")]
     max: Option<f64>,
     /// Of a number: whether it has to be a whole one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,8 +99,15 @@ impl ParameterBody {
             kind,
             label: self.label.filter(|label| !label.is_empty()),
             description: self.description.filter(|description| !description.is_empty()),
-            required: self.required,
+            required: self.required.unwrap_or(false),
         })
+    }
+
+    /// The same without what goes without saying.
+    pub(crate) fn brief(self) -> Self {
+        let is_said = |said: &bool| *said;
+        let (required, integer) = (self.required.filter(is_said), self.integer.filter(is_said));
+        Self { required, integer, ..self }
     }
 
     /// That nothing is said which only counts for another type.
@@ -143,7 +152,7 @@ impl From<&Parameter> for ParameterBody {
             kind,
             label: parameter.label.clone(),
             description: parameter.description.clone(),
-            required: parameter.required,
+            required: Some(parameter.required),
             default: None,
             max_length: None,
             min: None,

@@ -25,5 +25,5 @@ pub(crate) async fn events(
 ) -> Result<impl Responder, Problem> {
     let run = state.runs.get(&permit, id.get()?).await?;
     let listener = state.runs.listen(&run, since(&request));
-    Ok(EventStream::of_run(state, permit, listener, run.id).respond())
+    Ok(EventStream::new(state, permit, listener, run.id).respond())
 }

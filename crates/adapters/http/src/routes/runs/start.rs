@@ -6,7 +6,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
 use muster_commands::Once;
 use muster_commands::runs::{Plan, Run, Started, Template, Wish};
-use muster_kernel::{CustomerId, Permit, RunId, act};
+use muster_kernel::{Act, CustomerId, Permit, RunId, act};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use crate::routes::wish::{StrategyBody, TargetBody, WorkBody, seconds};
 use crate::{AppState, Problem};
 
 /// The largest body, in bytes: a target may name 100,000 machines.
-pub(super) const MAX_BODY: usize = 5 * 1024 * 1024;
+pub(crate) const MAX_BODY: usize = 5 * 1024 * 1024;
 /// How many machines a preview names.
 const NAMED: usize = 100;
 
@@ -108,8 +108,8 @@ pub(super) fn accepted(run: Run) -> HttpResponse {
     HttpResponse::Accepted().insert_header((LOCATION, location)).json(RunAnswer::from(run))
 }
 
-pub(super) fn once(
-    permit: &Permit<act::RunSaved>,
+pub(crate) fn once<A: Act>(
+    permit: &Permit<A>,
     key: IdempotencyKey,
     what: &str,
     fingerprint: [u8; 32],

@@ -1,6 +1,7 @@
 //! Schedules and their history as they are answered.
 
 use chrono::{DateTime, Utc};
+use muster_commands::Requester;
 use muster_commands::schedules::{Firing, FiringOutcome, Planned, Schedule, Timing};
 use muster_kernel::{CustomerId, RunId};
 use serde::Serialize;
@@ -43,12 +44,18 @@ pub(crate) struct ScheduleAnswer {
     next_runs: Option<Vec<DateTime<Utc>>>,
 }
 
-/// Whoever made a schedule or changed it last: its runs are on their behalf.
+/// Whoever made something or changed it last: it is done on their behalf.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MakerAnswer {
     #[serde(flatten)]
     who: RequesterAnswer,
     name: String,
+}
+
+impl MakerAnswer {
+    pub(crate) fn of(requester: Requester, name: String) -> Self {
+        Self { who: requester.into(), name }
+    }
 }
 
 impl From<Schedule> for ScheduleAnswer {
@@ -82,10 +89,7 @@ impl From<Schedule> for ScheduleAnswer {
             overlap: schedule.overlap.as_str(),
             jitter: schedule.jitter.as_secs(),
             enabled: schedule.enabled,
-            made_by: MakerAnswer {
-                who: schedule.made_by.requester.into(),
-                name: schedule.made_by.name,
-            },
+            made_by: MakerAnswer::of(schedule.made_by.requester, schedule.made_by.name),
             created_at: schedule.created_at,
             updated_at: schedule.updated_at,
             next_runs: None,

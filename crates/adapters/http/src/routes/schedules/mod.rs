@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::extract::{Id, Json, ListAnswer, May, PageQuery, Query};
 use crate::{AppState, Problem};
+pub(super) use answer::MakerAnswer;
 use answer::{FiringAnswer, ScheduleAnswer};
 pub(super) use body::WindowBody;
 use body::{ScheduleRequest, ScheduleUpdateRequest};

@@ -123,6 +123,25 @@ async fn a_run_is_one_run_when_a_process_dies_before_it_noted_it() {
 }
 
 #[tokio::test]
+async fn a_run_is_told_of_when_the_schedule_was_switched_off_before_its_process_died() {
+    let world = World::with(hourly()).await;
+    world.at(&world.node(1), noon()).await;
+    world.clock.advance(hours(1));
+    *world.launcher.loses_answers.lock() = true;
+    assert!(world.node(1).tick().await.is_err());
+    *world.launcher.loses_answers.lock() = false;
+    let off = ScheduleChange { enabled: Some(false), ..ScheduleChange::default() };
+    let now = world.clock.now();
+    let rows = &world.rows;
+    rows.update(&TenantScope::All, world.id, off, maker(1), &Author::system(), now).await.unwrap();
+    world.at(&world.node(2), now + TimeDelta::minutes(10)).await;
+    assert_eq!(world.launched().len(), 1);
+    assert_eq!(world.history(), [FiringOutcome::Started(world.launched()[0].run)]);
+    let course = world.rows.one(world.id).course;
+    assert_eq!((course.lease, course.wakes_at), (None, None));
+}
+
+#[tokio::test]
 async fn what_nobody_could_start_is_missed_or_made_up_for() {
     for (missed_runs, expected) in [(MissedPolicy::Skip, 0), (MissedPolicy::RunOnce, 1)] {
         let world = World::with(Schedule { missed_runs, ..hourly() }).await;
