@@ -42,6 +42,7 @@ mod m20261121_000047_rollouts;
 mod m20261121_000048_compliance;
 mod m20261121_000049_commands_of_rollouts;
 mod m20261121_000050_boot_ids;
+mod m20261121_000051_assistants;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -90,6 +91,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000048_compliance::Migration),
             Box::new(m20261121_000049_commands_of_rollouts::Migration),
             Box::new(m20261121_000050_boot_ids::Migration),
+            Box::new(m20261121_000051_assistants::Migration),
         ]
     }
 }

@@ -1,6 +1,8 @@
 //! Who may do what: every cell of `tests/authorisation.txt` against a running server.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
 
+#[path = "authorisation/assistants.rs"]
+mod assistants;
 #[path = "authorisation/deployment.rs"]
 mod deployment;
 
@@ -161,6 +163,8 @@ impl World {
         let is_about = |prefix: &str| path.starts_with(prefix) && path.contains("{id}");
         let mut path = row.path.clone();
         if let Some(made) = self.about_deployment(row, unique).await {
+            path = made;
+        } else if let Some(made) = self.about_assistants(row, unique).await {
             path = made;
         } else if path.contains("/clones/") {
             let (agent, connection) = self.cloned(unique).await;
@@ -335,6 +339,9 @@ impl World {
             return body;
         }
         let command = || json!({ "command": "echo" });
+        if let Some(body) = self.body_of_assistants(row, unique) {
+            return body;
+        }
         if let Some(body) = self.body_of_assistant(&row.path) {
             return body;
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{CustomerId, RolloutId, RunId};
+use crate::{ChatId, CustomerId, ProjectId, RolloutId, RunId};
 
 pub use log::{KEPT_BYTES, Log, LogListener, Logs};
 
@@ -28,12 +28,14 @@ pub enum Topic {
     Rollouts,
     /// Alerts.
     Alerts,
+    /// Conversations with assistants, and what those propose.
+    Assistant,
 }
 
 impl Topic {
     /// Every topic.
     pub const ALL: &[Self] =
-        &[Self::Agents, Self::Commands, Self::Runs, Self::Rollouts, Self::Alerts];
+        &[Self::Agents, Self::Commands, Self::Runs, Self::Rollouts, Self::Alerts, Self::Assistant];
 
     /// The name in the API.
     pub const fn as_str(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Topic {
             Self::Runs => "runs",
             Self::Rollouts => "rollouts",
             Self::Alerts => "alerts",
+            Self::Assistant => "assistant",
         }
     }
 
@@ -62,6 +65,10 @@ pub enum Channel {
     Run(RunId),
     /// One rollout.
     Rollout(RolloutId),
+    /// The conversations of one project.
+    Project(ProjectId),
+    /// One conversation that belongs to no project.
+    Chat(ChatId),
 }
 
 /// Something that happened.

@@ -115,6 +115,16 @@ ids! {
     RolloutId,
     /// A profile that machines are compared with again and again.
     ComplianceCheckId,
+    /// An assistant: a language model with a task and tools.
+    AssistantId,
+    /// A piece of work that people and assistants do together.
+    ProjectId,
+    /// A conversation with an assistant.
+    ChatId,
+    /// What somebody said in a conversation, and what came back.
+    TurnId,
+    /// Something that an assistant proposes to run.
+    ProposalId,
 }
 
 fn new_v7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {

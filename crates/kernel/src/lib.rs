@@ -52,10 +52,11 @@ pub use danger::DangerPolicy;
 pub use dialect::{Dialect, DialectPolicy, Lack};
 pub use entropy::Entropy;
 pub use ids::{
-    AgentId, AlertChannelId, AlertId, AlertRuleId, ApiKeyId, ApprovalId, CommandId,
-    ComplianceCheckId, ConnectionId, CustomerId, DataKeyId, DeliveryId, EnrollmentTokenId,
-    FiringId, GroupId, MaintenanceWindowId, NodeId, OsImageId, ProfileId, RolloutId, RunId,
-    SavedCommandId, ScheduleId, ScriptId, SessionId, SoftwareId, TaskId, UserId, VersionId,
+    AgentId, AlertChannelId, AlertId, AlertRuleId, ApiKeyId, ApprovalId, AssistantId, ChatId,
+    CommandId, ComplianceCheckId, ConnectionId, CustomerId, DataKeyId, DeliveryId,
+    EnrollmentTokenId, FiringId, GroupId, MaintenanceWindowId, NodeId, OsImageId, ProfileId,
+    ProjectId, ProposalId, RolloutId, RunId, SavedCommandId, ScheduleId, ScriptId, SessionId,
+    SoftwareId, TaskId, TurnId, UserId, VersionId,
 };
 pub use limits::Plan;
 pub use page::{Cursor, InvalidCursor, Page, PageRequest};

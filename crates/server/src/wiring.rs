@@ -116,7 +116,6 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let absentees = Arc::new(KnownAbsentees::new(identity.clone(), api_keys.clone()));
     let approvals = work.approvals(absentees.clone(), clock.clone());
     let deployment = deploying::deployment(&base, &work, absentees.clone());
-    let assistance = assisting::assistance(&base, &work, &settings)?;
     let planning = Planning::new(&base, &work, absentees, config.limits);
     let watch = Watch::new(&base, &settings, work.bus.clone(), work.presence.clone())?;
     let (loads, heard) = Loads::new();
@@ -130,6 +129,8 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let figures = Figures::new(handle, work.connections.clone(), database.clone(), clock.now());
     let figures = Arc::new(figures);
     let registry = Registry::new(&base, &work);
+    let reading = (registry.agents.clone(), measuring.history.clone());
+    let assistance = assisting::assistance(&base, &work, &settings, reading)?;
     let Work { agents, customers, connections, .. } = work;
     let state = AppState {
         identity,

@@ -11,6 +11,7 @@ mod event_stream;
 mod extract;
 mod finish;
 mod limits;
+mod mcp;
 mod measure;
 mod pages;
 mod problem;
@@ -42,6 +43,7 @@ pub fn configure(
 ) {
     config.app_data(state.clone());
     docs::configure(config);
+    mcp::configure(config);
     pages::configure(config);
     for base in ["/api/v1", "/api"] {
         let scope = web::scope(base).configure(|config| {

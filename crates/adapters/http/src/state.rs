@@ -8,6 +8,10 @@ use muster_agents::groups::Groups;
 use muster_agents::metrics::History;
 use muster_agents::{AgentTokens, Agents, Enrolment, Legacy, ManyAgents};
 use muster_alerts::{Alerts, Channels, Rules, Windows};
+use muster_assistant::chats::Chats;
+use muster_assistant::proposals::Proposals;
+use muster_assistant::tools::Toolbox;
+use muster_assistant::workspace::Workspace;
 use muster_assistant::{Assistant, Trials};
 use muster_audit::Audit;
 use muster_commands::approvals::Approvals;
@@ -90,6 +94,11 @@ pub struct Alerting {
 pub struct Assistance {
     pub assistant: Assistant,
     pub trials: Trials,
+    pub workspace: Workspace,
+    pub chats: Chats,
+    pub toolbox: Toolbox,
+    /// What assistants proposed.
+    pub kept: Proposals,
 }
 
 /// What people do to bring machines to where they are to be.

@@ -1,7 +1,9 @@
 //! What is said to a provider, and what it says.
 
+use std::collections::BTreeMap;
+
 use muster_assistant::{
-    Access, Answer, Delta, Message, ModelError, Prompt, Schema, Tool, ToolCall, Usage,
+    Access, Answer, Delta, Exchange, Message, ModelError, Prompt, Schema, Tool, ToolCall, Usage,
 };
 use serde_json::{Value, json};
 
@@ -9,7 +11,8 @@ use crate::config::host;
 
 /// The request for an answer.
 pub(crate) fn request(access: &Access, prompt: &Prompt, streams: bool) -> Value {
-    let messages: Vec<_> = prompt.messages.iter().map(message).collect();
+    let mut messages: Vec<_> = prompt.messages.iter().map(message).collect();
+    messages.extend(prompt.exchanges.iter().flat_map(exchange));
     let mut request = json!({ "model": access.model, "messages": messages, "stream": streams });
     // Newer models know only the one name, and most others only the other.
     let host = host(&access.base_url);
@@ -39,6 +42,27 @@ pub(crate) fn request(access: &Access, prompt: &Prompt, streams: bool) -> Value 
 
 fn message(message: &Message) -> Value {
     json!({ "role": message.speaker.as_str(), "content": message.text })
+}
+
+/// What the model asked for, and what it got.
+fn exchange(exchange: &Exchange) -> Vec<Value> {
+    let calls: Vec<_> = exchange.calls.iter().map(asked).collect();
+    let text = Some(exchange.text.as_str()).filter(|text| !text.is_empty());
+    let asked = json!({ "role": "assistant", "content": text, "tool_calls": calls });
+    let got = exchange.calls.iter().zip(&exchange.results).map(
+        |(call, result)| json!({ "role": "tool", "tool_call_id": call.id, "content": result }),
+    );
+    std::iter::once(asked).chain(got).collect()
+}
+
+fn asked(call: &ToolCall) -> Value {
+    let arguments = match &call.arguments {
+        // As the model wrote it, which is no JSON.
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let function = json!({ "name": call.name, "arguments": arguments });
+    json!({ "id": call.id, "type": "function", "function": function })
 }
 
 fn format(schema: &Schema) -> Value {
@@ -96,12 +120,15 @@ fn ended(reason: Option<&str>) -> Result<(), ModelError> {
 fn call(call: &Value) -> Result<ToolCall, ModelError> {
     let text = |path: &str| call.pointer(path).and_then(Value::as_str);
     let name = text("/function/name").ok_or(ModelError::Malformed)?;
-    let arguments = text("/function/arguments").filter(|it| !it.is_empty()).unwrap_or("{}");
-    Ok(ToolCall {
-        id: text("/id").unwrap_or_default().to_owned(),
-        name: name.to_owned(),
-        arguments: serde_json::from_str(arguments).map_err(|_| ModelError::Malformed)?,
-    })
+    let arguments = text("/function/arguments").unwrap_or_default();
+    Ok(tool_call(text("/id").unwrap_or_default(), name, arguments))
+}
+
+/// A call whose arguments can't be read goes back to the model, which may write it better.
+fn tool_call(id: &str, name: &str, arguments: &str) -> ToolCall {
+    let text = if arguments.trim().is_empty() { "{}" } else { arguments };
+    let arguments = serde_json::from_str(text).unwrap_or_else(|_| text.into());
+    ToolCall { id: id.to_owned(), name: name.to_owned(), arguments }
 }
 
 fn usage(answer: &Value) -> Option<Usage> {
@@ -115,7 +142,19 @@ fn usage(answer: &Value) -> Option<Usage> {
 pub(crate) struct Chunks {
     finished: bool,
     usage: Option<Usage>,
+    calls: BTreeMap<u64, Calling>,
 }
+
+/// What is known so far of a call: its id, its name and its arguments.
+#[derive(Debug, Default)]
+struct Calling {
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+/// How many calls an answer may have.
+const MAX_CALLS: usize = 64;
 
 impl Chunks {
     /// What a bit adds.
@@ -129,10 +168,33 @@ impl Chunks {
         if text("/delta/refusal").is_some() {
             return Err(ModelError::Refused);
         }
+        let calls = choice.pointer("/delta/tool_calls").and_then(Value::as_array);
+        calls.into_iter().flatten().for_each(|call| self.call(call));
         let reason = text("/finish_reason");
         ended(reason)?;
         self.finished |= reason.is_some();
+        if reason.is_some() && !self.calls.is_empty() {
+            return Ok(Some(Delta::Calls(self.called())));
+        }
         Ok(text("/delta/content").map(|text| Delta::Text(text.to_owned())))
+    }
+
+    /// Takes what a bit says of a call: its name comes first, its arguments come piece by piece.
+    fn call(&mut self, bit: &Value) {
+        let index = bit.get("index").and_then(Value::as_u64).unwrap_or_default();
+        if self.calls.len() >= MAX_CALLS && !self.calls.contains_key(&index) {
+            return;
+        }
+        let calling = self.calls.entry(index).or_default();
+        let text = |path: &str| bit.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        calling.id.push_str(text("/id"));
+        calling.name.push_str(text("/function/name"));
+        calling.arguments.push_str(text("/function/arguments"));
+    }
+
+    fn called(&mut self) -> Vec<ToolCall> {
+        let calls = std::mem::take(&mut self.calls).into_values();
+        calls.map(|it| tool_call(&it.id, &it.name, &it.arguments)).collect()
     }
 
     /// The end, if it was said to be one.

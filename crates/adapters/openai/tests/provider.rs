@@ -62,6 +62,11 @@ async fn stream(replies: Vec<Reply>) -> (String, Result<Option<Usage>, ModelErro
     while let Some(delta) = deltas.next().await {
         match delta {
             Ok(Delta::Text(more)) => text.push_str(&more),
+            Ok(Delta::Calls(calls)) => {
+                for call in calls {
+                    text.push_str(&format!("{}({}) ", call.name, call.arguments));
+                }
+            }
             Ok(Delta::End(usage)) => {
                 assert!(deltas.next().await.is_none());
                 return (text, Ok(usage));

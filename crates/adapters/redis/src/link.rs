@@ -422,6 +422,8 @@ pub(crate) fn stream_of(channel: Channel) -> String {
         Channel::Everything => "events".to_owned(),
         Channel::Run(id) => format!("events:{id}"),
         Channel::Rollout(id) => format!("events:{id}"),
+        Channel::Project(id) => format!("events:{id}"),
+        Channel::Chat(id) => format!("events:{id}"),
     }
 }
 

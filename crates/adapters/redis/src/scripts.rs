@@ -75,7 +75,9 @@ pub(crate) async fn load(connection: &mut MultiplexedConnection) -> RedisResult<
 pub(crate) fn tell(pipeline: &mut Pipeline, key: &str, channel: Channel, event: &Event) {
     let (events, kept) = match channel {
         Channel::Everything => (KEPT_EVENTS, 0),
-        Channel::Run(_) | Channel::Rollout(_) => (KEPT_OF_A_RUN, KEPT_OPEN),
+        Channel::Run(_) | Channel::Rollout(_) | Channel::Project(_) | Channel::Chat(_) => {
+            (KEPT_OF_A_RUN, KEPT_OPEN)
+        }
     };
     let customer = event.customer_id.map(|id| id.to_string()).unwrap_or_default();
     let call = pipeline.cmd("EVALSHA").arg(TELL.get_hash()).arg(1).arg(key);

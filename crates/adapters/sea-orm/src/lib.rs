@@ -12,6 +12,7 @@
 mod agents;
 mod alerts;
 mod approvals;
+mod assistants;
 mod audit;
 mod backup;
 mod catalog;
@@ -45,6 +46,7 @@ mod writer;
 pub use agents::SeaAgents;
 pub use alerts::SeaAlerts;
 pub use approvals::SeaApprovals;
+pub use assistants::SeaAssistants;
 pub use audit::SeaAudit;
 pub use backup::{BackupError, backup, restore};
 pub use catalog::SeaCatalog;

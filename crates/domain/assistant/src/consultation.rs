@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use muster_kernel::{Clock, Secret, StorageError, Timestamp};
 use parking_lot::Mutex;
 
 use crate::AssistantError;
 use crate::budget::{Budget, Daily, Payer, Plans, Spent, next_day};
-use crate::model::{Access, LanguageModel, Message, ModelError, Prompt, Provider, Speaker, Usage};
+use crate::model::{
+    Access, Answer, Delta, LanguageModel, Message, ModelError, Prompt, Provider, Speaker, Usage,
+};
 use crate::redact::redact;
 
 /// How long an answer may be when nobody says, in tokens.
@@ -161,9 +164,9 @@ impl Consultation {
         let mut usage = Usage::default();
         let mut first = true;
         loop {
-            let answer = self.ask_once(payer, &access, own, &prompt, first).await?;
+            let answer = self.ask_once(payer, &access, own, &prompt, first, None).await?;
             usage = usage.plus(answer.1);
-            let text = hide(&answer.0, &access, own);
+            let text = hide(&answer.0.text, &access, own);
             match read(&text) {
                 Ok(answer) => {
                     let Access { provider, model, .. } = access;
@@ -186,27 +189,32 @@ impl Consultation {
         }
     }
 
-    async fn ask_once(
+    /// Asks, on somebody's account; what comes is told bit by bit to whoever listens.
+    pub(crate) async fn ask_once(
         &self,
         payer: Payer,
         access: &Access,
         own: bool,
         prompt: &Prompt,
         first: bool,
-    ) -> Result<(String, Usage), AssistantError> {
+        telling: Option<&dyn Telling>,
+    ) -> Result<(Answer, Usage), AssistantError> {
         let now = self.now();
         let day = now.date_naive();
         let mut daily = Daily::of(self.ports.plans.plan(payer).await?);
         if own {
             daily.tokens = None;
         }
-        let read = estimate(prompt.messages.iter().map(|message| message.text.as_str()));
+        let read = estimate(texts(prompt));
         let most = if own { 0 } else { read.saturating_add(u64::from(access.max_tokens)) };
         let wanted = Spent { requests: u64::from(first), tokens: most };
         if !self.ports.budget.reserve(payer, day, daily, wanted).await? {
             return Err(AssistantError::Exhausted { until: next_day(now) });
         }
-        let answer = self.ports.model.ask(access, prompt).await;
+        let answer = match telling {
+            Some(telling) => self.hear(access, prompt, telling).await,
+            None => self.ports.model.ask(access, prompt).await,
+        };
         if !own {
             let lost = [ModelError::Unreachable, ModelError::Unauthorised, ModelError::Timeout];
             *self.reached.lock() = Some(!answer.as_ref().is_err_and(|it| lost.contains(it)));
@@ -231,7 +239,29 @@ impl Consultation {
         };
         let used = if own { 0 } else { usage.total() };
         self.ports.budget.settle(payer, day, most, used).await?;
-        Ok((answer?.text, usage))
+        Ok((answer?, usage))
+    }
+
+    /// An answer that comes bit by bit, and as a whole at its end.
+    async fn hear(
+        &self,
+        access: &Access,
+        prompt: &Prompt,
+        telling: &dyn Telling,
+    ) -> Result<Answer, ModelError> {
+        let mut deltas = self.ports.model.stream(access, prompt).await?;
+        let mut answer = Answer::default();
+        while let Some(delta) = deltas.next().await {
+            match delta? {
+                Delta::Text(text) => {
+                    telling.tell(&text);
+                    answer.text.push_str(&text);
+                }
+                Delta::Calls(calls) => answer.tool_calls.extend(calls),
+                Delta::End(usage) => return Ok(Answer { usage, ..answer }),
+            }
+        }
+        Err(ModelError::CutOff)
     }
 
     /// Whether the provider takes a key, that of the house when there is no other: by the shortest of
@@ -245,12 +275,26 @@ impl Consultation {
         let text = "Answer with the word: yes".to_owned();
         let messages = vec![Message { speaker: Speaker::Person, text }];
         let prompt = Prompt { messages, ..Prompt::default() };
-        match self.ask_once(payer, &access, own.is_some(), &prompt, true).await {
+        match self.ask_once(payer, &access, own.is_some(), &prompt, true, None).await {
             // Whatever it says, it let the key in.
             Err(AssistantError::Model(ModelError::CutOff | ModelError::Refused)) => Ok(()),
             other => other.map(|_| ()),
         }
     }
+}
+
+/// Hears an answer bit by bit.
+pub(crate) trait Telling: Send + Sync {
+    /// More of it.
+    fn tell(&self, text: &str);
+}
+
+/// All that a model reads.
+fn texts(prompt: &Prompt) -> impl Iterator<Item = &str> {
+    let said = prompt.messages.iter().map(|message| message.text.as_str());
+    let got = prompt.exchanges.iter().flat_map(|it| it.results.iter().map(String::as_str));
+    let wrote = prompt.exchanges.iter().map(|it| it.text.as_str());
+    said.chain(got).chain(wrote).chain(prompt.tools.iter().map(|tool| tool.description.as_str()))
 }
 
 /// A text without a key that somebody brought, should anybody have written it there.

@@ -10,31 +10,39 @@
 //! [`Budget`] holds what a day may cost; a key that somebody brings ([`OwnKey`]) is used for one
 //! request and is nowhere afterwards.
 //!
+//! In conversations ([`chats`]) a model reads with [`tools`], by the rights of the person who asks, and
+//! makes [`proposals`]: records that run nothing until a person approves them, under whose name they
+//! then run. Who answers, and in which project, people set up in the [`workspace`].
+//!
 //! To have a model do something else, add a `Job` with its form, and a method of [`Assistant`] that
 //! judges the answer.
 #![deny(missing_docs)]
 
 mod budget;
 mod cache;
+pub mod chats;
 mod consultation;
 mod model;
 mod prompts;
 mod proposal;
+pub mod proposals;
 mod quote;
 mod redact;
 mod syntax;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tools;
 mod trials;
 mod usecase;
+pub mod workspace;
 
 pub use budget::{Budget, BudgetInMemory, Daily, Payer, Plans, Spent};
 pub use consultation::{
     Configuration, ConsultationPorts, Consulted, DEFAULT_MAX_TOKENS, OwnKey, Sent,
 };
 pub use model::{
-    Access, Answer, Delta, Deltas, LanguageModel, Message, ModelError, Prompt, Provider, Schema,
-    Speaker, Tool, ToolCall, Usage,
+    Access, Answer, Delta, Deltas, Exchange, LanguageModel, Message, ModelError, Prompt, Provider,
+    Schema, Speaker, Tool, ToolCall, Usage,
 };
 pub use proposal::Proposal;
 pub use quote::{Foreign, MAX_QUOTED, quote};

@@ -70,7 +70,7 @@ pub struct ToolCall {
     pub id: String,
     /// Which tool.
     pub name: String,
-    /// What for.
+    /// What for: an object, or a text that is none where the model wrote what can't be read.
     pub arguments: Value,
 }
 
@@ -83,6 +83,19 @@ pub struct Prompt {
     pub schema: Option<Schema>,
     /// What the model may ask for.
     pub tools: Vec<Tool>,
+    /// What it asked for since, and got, the oldest first.
+    pub exchanges: Vec<Exchange>,
+}
+
+/// A model asked for tools, and got something.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Exchange {
+    /// What it said beside that.
+    pub text: String,
+    /// What it asked for.
+    pub calls: Vec<ToolCall>,
+    /// What it got, one text for each call.
+    pub results: Vec<String>,
 }
 
 /// How much was read and written, in tokens.
@@ -122,10 +135,12 @@ pub struct Answer {
 }
 
 /// A part of an answer that comes bit by bit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Delta {
     /// More text.
     Text(String),
+    /// What it asks for, all of it.
+    Calls(Vec<ToolCall>),
     /// The end: the answer is whole. A stream without it was cut.
     End(Option<Usage>),
 }
@@ -239,6 +254,6 @@ pub trait LanguageModel: Send + Sync + std::fmt::Debug {
     /// Asks, and waits for the whole answer. One that was cut off MUST be [`ModelError::CutOff`].
     async fn ask(&self, access: &Access, prompt: &Prompt) -> Result<Answer, ModelError>;
 
-    /// Asks, and gives the answer bit by bit. Tools are for [`LanguageModel::ask`].
+    /// Asks, and gives the answer bit by bit.
     async fn stream(&self, access: &Access, prompt: &Prompt) -> Result<Deltas, ModelError>;
 }

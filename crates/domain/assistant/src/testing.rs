@@ -1,5 +1,10 @@
 //! A model that says what it is told to, and the contract of what keeps account.
-#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+
+mod chats;
+mod fleet;
+mod proposals;
+mod workspace;
 
 use std::collections::VecDeque;
 
@@ -7,13 +12,29 @@ use async_trait::async_trait;
 use chrono::Days;
 use futures_util::{StreamExt, stream};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
-use muster_kernel::{Clock, CustomerId, Plan, Secret, StorageError, UserId};
+use muster_kernel::{
+    Clock, Cursor, CustomerId, Page, PageRequest, Plan, Secret, StorageError, UserId,
+};
 use parking_lot::Mutex;
+
+pub use chats::{FakeChats, chat, chats_contract, somebody, turn};
+pub use fleet::FakeFleet;
+pub use proposals::{FakeBench, FakeProposals, proposal, proposals_contract};
+pub use workspace::{FakeEntries, entries_contract, entry};
 
 use crate::{
     Access, Answer, Budget, Configuration, Daily, Delta, Deltas, LanguageModel, ModelError, Payer,
     Plans, Prompt, Provider, Spent, Usage,
 };
+
+/// The page of these rows, in their order, that is asked for.
+fn page_of<T: Clone>(rows: &[T], page: &PageRequest, cursor: impl Fn(&T) -> Cursor) -> Page<T> {
+    let total = u64::try_from(rows.len()).unwrap();
+    let seen = page.cursor.as_ref().and_then(|at| rows.iter().position(|row| cursor(row) == *at));
+    let rest = rows.iter().skip(seen.map_or(0, |at| at + 1));
+    let items = rest.take(usize::from(page.limit()) + 1).cloned().collect();
+    Page::from_rows(items, page, total, cursor)
+}
 
 /// A model that says what it is told to, and remembers what it was asked.
 #[derive(Debug, Default)]
@@ -57,6 +78,9 @@ impl LanguageModel for FakeModel {
         let answer = self.ask(access, prompt).await?;
         let mut deltas: Vec<_> =
             answer.text.split_inclusive(' ').map(|it| Ok(Delta::Text(it.to_owned()))).collect();
+        if !answer.tool_calls.is_empty() {
+            deltas.push(Ok(Delta::Calls(answer.tool_calls)));
+        }
         deltas.push(Ok(Delta::End(answer.usage)));
         Ok(stream::iter(deltas).boxed())
     }

@@ -137,7 +137,7 @@ pub struct ModelInfo {
 /// What people ask the assistant. It has no way to run anything.
 #[derive(Debug)]
 pub struct Assistant {
-    consultation: Consultation,
+    consultation: Arc<Consultation>,
     agents: Arc<dyn AgentRepository>,
     proposals: Cache<Consulted<Proposal>>,
 }
@@ -155,7 +155,13 @@ struct Place {
 impl Assistant {
     /// Made of its ports.
     pub fn new(ports: ConsultationPorts, agents: Arc<dyn AgentRepository>) -> Self {
-        Self { consultation: Consultation::new(ports), agents, proposals: Cache::default() }
+        let consultation = Arc::new(Consultation::new(ports));
+        Self { consultation, agents, proposals: Cache::default() }
+    }
+
+    /// What conversations ask the same model with.
+    pub(crate) fn consultation(&self) -> Arc<Consultation> {
+        Arc::clone(&self.consultation)
     }
 
     /// A command that does what somebody wishes.
@@ -381,11 +387,14 @@ fn prompt(job: Job, place: &Place, texts: &[Foreign<'_>]) -> Prompt {
         let (text, _) = quote(&all);
         messages.push(Message { speaker: Speaker::Person, text });
     }
-    Prompt { messages, schema: Some(job.schema()), tools: Vec::new() }
+    Prompt { messages, schema: Some(job.schema()), ..Prompt::default() }
 }
 
 /// On whose account it is asked: the customer's whose machine or key it is, else the person's.
-fn payer_of<A: Act>(permit: &Permit<A>, agent: Option<&Agent>) -> Result<Payer, AssistantError> {
+pub(crate) fn payer_of<A: Act>(
+    permit: &Permit<A>,
+    agent: Option<&Agent>,
+) -> Result<Payer, AssistantError> {
     match (permit.principal(), agent) {
         (_, Some(agent)) => Ok(Payer::Customer(agent.customer_id)),
         (Principal::ApiKey { customer_id, .. }, None) => Ok(Payer::Customer(*customer_id)),
@@ -394,7 +403,7 @@ fn payer_of<A: Act>(permit: &Permit<A>, agent: Option<&Agent>) -> Result<Payer, 
     }
 }
 
-fn within(text: &str, most: usize, field: &'static str) -> Result<(), AssistantError> {
+pub(crate) fn within(text: &str, most: usize, field: &'static str) -> Result<(), AssistantError> {
     if text.trim().is_empty() {
         return Err(AssistantError::Invalid(field, "a text is expected"));
     }
@@ -407,7 +416,7 @@ fn within(text: &str, most: usize, field: &'static str) -> Result<(), AssistantE
 }
 
 /// A JSON object, be it with fences around it: not every model knows forms.
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let text = text.trim();
     let bare = text.strip_prefix("```json").or_else(|| text.strip_prefix("```"));
     let bare = bare.and_then(|text| text.strip_suffix("```")).unwrap_or(text);

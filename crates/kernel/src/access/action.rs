@@ -157,6 +157,12 @@ actions! {
     ManageAlertChannels: OPERATOR, [], true;
     /// Ask the assistant, which proposes and explains, and runs nothing.
     UseAssistant: VIEWER, [AgentsRead, CommandsRun, CommandsRunSaved], false;
+    /// See assistants, projects, conversations and what assistants propose.
+    ReadAssistants: VIEWER, [AgentsRead, CommandsRun, CommandsRunSaved], false;
+    /// Create, change and remove assistants and projects.
+    ManageAssistants: OPERATOR, [], false;
+    /// Approve and reject what assistants propose.
+    DecideProposals: OPERATOR, [], false;
     /// See settings, the secret ones masked.
     ReadSettings: ADMIN, [], false;
     /// Change settings.

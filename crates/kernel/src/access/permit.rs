@@ -69,6 +69,15 @@ impl<A: Act> Permit<A> {
         }
     }
 
+    /// The same permission for what is this customer's alone.
+    ///
+    /// # Errors
+    /// [`Denied::NotFound`] when the customer is another tenant.
+    pub fn within(&self, customer: CustomerId) -> Result<Self, Denied> {
+        self.of(customer)?;
+        Ok(Self { scope: TenantScope::one(customer), ..self.clone() })
+    }
+
     /// That it may also be done to something of this customer.
     ///
     /// # Errors

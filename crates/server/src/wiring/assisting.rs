@@ -4,6 +4,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use muster_agents::Agents;
+use muster_agents::metrics::History;
+use muster_assistant::chats::{Chats, ChatsPorts};
+use muster_assistant::proposals::{Proposals, ProposalsPorts, RunsBench};
+use muster_assistant::tools::{KnownFleet, KnownFleetPorts, Toolbox};
+use muster_assistant::workspace::{Workspace, WorkspacePorts};
 use muster_assistant::{
     Access, Assistant, BudgetInMemory, Configuration, ConsultationPorts, Payer, Plans, Provider,
     Trials,
@@ -12,6 +18,7 @@ use muster_customers::CustomerRepository;
 use muster_http::Assistance;
 use muster_kernel::{Plan, StorageError, TenantScope};
 use muster_openai::{OpenAi, Patience};
+use muster_sea_orm::SeaAssistants;
 use muster_settings::{Key, Settings};
 
 use super::Base;
@@ -21,6 +28,7 @@ pub(super) fn assistance(
     base: &Base,
     work: &Work,
     settings: &Arc<Settings>,
+    reading: (Agents, History),
 ) -> anyhow::Result<Assistance> {
     let model = OpenAi::new(Patience::default()).context("the HTTP client of the assistant")?;
     let plans = KnownPlans { customers: work.customers.clone(), settings: settings.clone() };
@@ -31,10 +39,46 @@ pub(super) fn assistance(
         plans: Arc::new(plans),
         clock: base.clock.clone(),
     };
-    let agents = work.agents.clone();
-    Ok(Assistance {
-        assistant: Assistant::new(ports, agents.clone()),
-        trials: Trials::new(work.commands.clone(), agents),
+    let assistant = Assistant::new(ports, work.agents.clone());
+    let trials = Trials::new(work.commands.clone(), work.agents.clone());
+    let repository = Arc::new(SeaAssistants::new(base.database.clone()));
+    let workspace = Workspace::new(WorkspacePorts {
+        assistants: repository.clone(),
+        projects: repository.clone(),
+        agents: work.agents.clone(),
+        clock: base.clock.clone(),
+        entropy: base.entropy.clone(),
+    });
+    let (runs, targets) = (work.runs.clone(), work.targets.clone());
+    let kept = Proposals::new(ProposalsPorts {
+        repository: repository.clone(),
+        bench: Arc::new(RunsBench::new(runs, targets, work.workshop.clone())),
+        bus: work.bus.clone(),
+        clock: base.clock.clone(),
+        entropy: base.entropy.clone(),
+    });
+    let toolbox = Toolbox::new(Arc::new(fleet(base, work, reading)), kept.clone());
+    let ports = ChatsPorts {
+        repository,
+        workspace: workspace.clone(),
+        toolbox: toolbox.clone(),
+        proposals: kept.clone(),
+        bus: work.bus.clone(),
+        clock: base.clock.clone(),
+        entropy: base.entropy.clone(),
+    };
+    let chats = Chats::new(ports, &assistant);
+    Ok(Assistance { assistant, trials, workspace, chats, toolbox, kept })
+}
+
+/// What models may read: by the same use cases that people read with.
+fn fleet(base: &Base, work: &Work, (agents, metrics): (Agents, History)) -> KnownFleet {
+    KnownFleet::new(KnownFleetPorts {
+        agents,
+        metrics,
+        commands: work.commands.clone(),
+        scripts: work.scripts.clone(),
+        clock: base.clock.clone(),
     })
 }
 

@@ -233,7 +233,7 @@ pub(crate) fn wants_events(request: &HttpRequest) -> bool {
 }
 
 /// That no page from elsewhere opens this.
-fn check_origin(request: &HttpRequest, state: &AppState) -> Result<(), Problem> {
+pub(crate) fn check_origin(request: &HttpRequest, state: &AppState) -> Result<(), Problem> {
     let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };
     if origin.to_str().is_ok_and(|origin| state.web.allows(origin)) {
         return Ok(());

@@ -11,7 +11,7 @@ mod precondition;
 mod source;
 mod yaml;
 
-pub(crate) use caller::{Caller, Enroller, May, MayListen, wants_events};
+pub(crate) use caller::{Caller, Enroller, May, MayListen, check_origin, wants_events};
 pub(crate) use idempotency::IdempotencyKey;
 pub(crate) use json::{Body, Json, finite, nul_in, null_as_default, pointer, some};
 pub(crate) use list::{ListAnswer, PageQuery, Query};

@@ -93,6 +93,12 @@ pub(crate) struct DeciderAnswer {
     name: String,
 }
 
+impl From<Decision> for DeciderAnswer {
+    fn from(Decision { by, name, .. }: Decision) -> Self {
+        Self { id: by.as_uuid(), name: name.to_string() }
+    }
+}
+
 /// A dangerous request that a second person decides about.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ApprovalAnswer {
@@ -146,10 +152,6 @@ impl ApprovalAnswer {
             ApprovalState::Rejected { decision, reason } => (Some(decision), reason),
         };
         let decided_at = decision.as_ref().map(|it| it.at);
-        let decider = |Decision { by, name, .. }: Decision| DeciderAnswer {
-            id: by.as_uuid(),
-            name: name.to_string(),
-        };
         Self {
             id: approval.id.as_uuid(),
             status: status.as_str(),
@@ -168,7 +170,7 @@ impl ApprovalAnswer {
             retry_of: approval.retry_of.map(RunId::as_uuid),
             created_at: approval.created_at,
             expires_at: approval.expires_at,
-            decided_by: decision.map(decider),
+            decided_by: decision.map(DeciderAnswer::from),
             decided_at,
             reason,
             run_id: run_id.map(RunId::as_uuid),

@@ -15,8 +15,8 @@ use crate::{AppState, Problem};
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
-    /// Which topics, with commas between them: `agents`, `commands`, `runs`, `rollouts`, `alerts`.
-    /// All unless given.
+    /// Which topics, with commas between them: `agents`, `commands`, `runs`, `rollouts`, `alerts`,
+    /// `assistant`. All unless given.
     #[param(example = "agents,runs")]
     topics: Option<String>,
 }
@@ -35,7 +35,7 @@ impl EventsQuery {
 
 /// Everything that you may see, live, from now on: events `agent` (a machine is `online` or `offline`
 /// from now on), `connection` (one begins or has ended, and why), `clone` (another machine shows the
-/// identity of an agent, or does no longer), `command`, `run`, `rollout` and `alert`. `Last-Event-ID`
+/// identity of an agent, or does no longer), `command`, `run`, `rollout`, `alert` and `proposal`. `Last-Event-ID`
 /// goes on after the last event that was received; `reset` says that events before are not to be had
 /// any more.
 #[utoipa::path(
@@ -59,6 +59,9 @@ pub(crate) async fn events(
     }
     if permit.also::<act::ReadAlerts>().is_err() {
         topics.remove(&Topic::Alerts);
+    }
+    if permit.also::<act::ReadAssistants>().is_err() {
+        topics.remove(&Topic::Assistant);
     }
     let since = match since(&request) {
         Since::Beginning => Since::Now,

@@ -21,7 +21,8 @@ use crate::agents::{entity as agents, parts};
 use crate::audit::Trail;
 use crate::columns::{contains, micros, scoped};
 use crate::{
-    Database, DatabaseError, alerts, catalog, compliance, groups, library, pages, schedules,
+    Database, DatabaseError, alerts, assistants, catalog, compliance, groups, library, pages,
+    schedules,
 };
 use entity::{Column, Entity, Model, canonical};
 
@@ -212,6 +213,7 @@ async fn delete(
     schedules::delete_all(transaction, trail, id, author, now).await?;
     library::remove_all(transaction, id, now).await?;
     alerts::remove_all(transaction, trail, id, author, now).await?;
+    assistants::remove_all(transaction, trail, id, author, now).await?;
     groups::remove_all(transaction, id).await?;
     compliance::remove_all(transaction, trail, id, author, now).await?;
     catalog::remove_all(transaction, trail, id, author, now).await?;

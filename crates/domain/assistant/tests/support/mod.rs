@@ -2,6 +2,8 @@
 #![allow(clippy::allow_attributes, reason = "not every test uses all of it")]
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub(crate) mod talk;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

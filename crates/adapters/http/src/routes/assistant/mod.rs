@@ -2,7 +2,12 @@
 
 pub(crate) mod answer;
 pub(crate) mod ask;
+pub(crate) mod assistants;
+pub(crate) mod chat;
 pub(crate) mod model;
+mod problems;
+pub(crate) mod projects;
+pub(crate) mod proposals;
 pub(crate) mod trial;
 
 use actix_web::HttpRequest;
