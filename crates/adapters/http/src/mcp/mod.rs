@@ -52,11 +52,11 @@ async fn take(
     check_origin(&request, &state)?;
     let message = body.up_to(MAX_BODY).value().await?;
     let Ok(Incoming { jsonrpc, id, method, params }) = serde_json::from_value(message) else {
-        return Ok(refused(None, invalid("one message of JSON-RPC 2.0 is expected")));
+        return Ok(refused(None, &invalid("one message of JSON-RPC 2.0 is expected")));
     };
     let (Some(method), true) = (method, jsonrpc == "2.0") else {
         let refusal = invalid("a request of JSON-RPC 2.0 is expected");
-        return Ok(if id.is_some() { refused(id, refusal) } else { accepted() });
+        return Ok(if id.is_some() { refused(id.as_ref(), &refusal) } else { accepted() });
     };
     let Some(id) = id else { return Ok(accepted()) };
     let params = params.unwrap_or_default();
@@ -64,7 +64,7 @@ async fn take(
         Ok(result) => {
             HttpResponse::Ok().json(json!({ "jsonrpc": "2.0", "id": id, "result": result }))
         }
-        Err(error) => refused(Some(id), error),
+        Err(error) => refused(Some(&id), &error),
     })
 }
 
@@ -108,7 +108,7 @@ fn accepted() -> HttpResponse {
     HttpResponse::Accepted().finish()
 }
 
-fn refused(id: Option<Value>, error: ErrorData) -> HttpResponse {
+fn refused(id: Option<&Value>, error: &ErrorData) -> HttpResponse {
     let status = if id.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     HttpResponse::build(status).json(json!({ "jsonrpc": "2.0", "id": id, "error": error }))
 }
