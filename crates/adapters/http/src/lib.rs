@@ -5,6 +5,7 @@
 //! description beside it, names it in the table in `routes/mod.rs` and in the list there that
 //! makes the document; tests compare the two, and every route with `tests/authorisation.txt`.
 
+mod chat_socket;
 mod cors;
 mod docs;
 mod event_stream;
@@ -44,10 +45,12 @@ pub fn configure(
     config.app_data(state.clone());
     docs::configure(config);
     mcp::configure(config);
+    chat_socket::configure(config);
     pages::configure(config);
     for base in ["/api/v1", "/api"] {
         let scope = web::scope(base).configure(|config| {
             extend(config);
+            chat_socket::configure(config);
             routes::configure(config);
         });
         config.service(scope.default_service(web::to(routes::not_found)));

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{ACCEPT, AUTHORIZATION, ORIGIN};
+use actix_web::http::header::{ACCEPT, AUTHORIZATION, ORIGIN, UPGRADE};
 use actix_web::{FromRequest, HttpRequest, web};
 use muster_agents::Credential as Admission;
 use muster_identity::SessionError;
@@ -117,7 +117,7 @@ pub(crate) struct May<A> {
     caller: Caller,
 }
 
-/// The same on a route that opens to tickets as well: one that answers with an event stream.
+/// The same on a route that opens to tickets as well: an event stream or a WebSocket.
 #[derive(Debug, Clone)]
 pub(crate) struct MayListen<A>(pub(crate) May<A>);
 
@@ -215,10 +215,10 @@ async fn credential(
     }
 }
 
-/// The ticket in the address, where a page can send no header: of an event stream, and nowhere
-/// else.
+/// The ticket in the address, where a page can send no header: of an event stream or a WebSocket, and
+/// nowhere else.
 fn ticket(request: &HttpRequest, tickets: Tickets) -> Option<Secret> {
-    if tickets == Tickets::Refused || !wants_events(request) {
+    if tickets == Tickets::Refused || !(wants_events(request) || upgrades(request)) {
         return None;
     }
     let mut pairs = form_urlencoded::parse(request.query_string().as_bytes());
@@ -230,6 +230,12 @@ fn ticket(request: &HttpRequest, tickets: Tickets) -> Option<Secret> {
 pub(crate) fn wants_events(request: &HttpRequest) -> bool {
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/event-stream"))
+}
+
+/// Whether the connection is to become a WebSocket.
+fn upgrades(request: &HttpRequest) -> bool {
+    let upgrade = request.headers().get(UPGRADE).and_then(|it| it.to_str().ok());
+    upgrade.is_some_and(|it| it.eq_ignore_ascii_case("websocket"))
 }
 
 /// That no page from elsewhere opens this.
