@@ -43,6 +43,7 @@ mod m20261121_000048_compliance;
 mod m20261121_000049_commands_of_rollouts;
 mod m20261121_000050_boot_ids;
 mod m20261121_000051_assistants;
+mod m20261121_000052_assistant_spending;
 
 pub use sea_orm_migration::{MigrationStatus, MigrationTrait, MigratorTrait};
 
@@ -92,6 +93,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000049_commands_of_rollouts::Migration),
             Box::new(m20261121_000050_boot_ids::Migration),
             Box::new(m20261121_000051_assistants::Migration),
+            Box::new(m20261121_000052_assistant_spending::Migration),
         ]
     }
 }

@@ -129,8 +129,7 @@ pub(crate) async fn wire(config: &Config) -> anyhow::Result<Wired> {
     let figures = Figures::new(handle, work.connections.clone(), database.clone(), clock.now());
     let figures = Arc::new(figures);
     let registry = Registry::new(&base, &work);
-    let reading = (registry.agents.clone(), measuring.history.clone());
-    let assistance = assisting::assistance(&base, &work, &settings, reading)?;
+    let assistance = assisting::assistance(&base, &work, &settings, (&registry, &measuring))?;
     let Work { agents, customers, connections, .. } = work;
     let state = AppState {
         identity,

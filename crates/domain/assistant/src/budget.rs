@@ -37,7 +37,8 @@ impl Daily {
         Self { requests: Some(requests), tokens: Some(tokens) }
     }
 
-    fn allows(self, spent: Spent) -> bool {
+    /// Whether so much may have been spent.
+    pub fn allows(self, spent: Spent) -> bool {
         self.requests.is_none_or(|most| spent.requests <= most)
             && self.tokens.is_none_or(|most| spent.tokens <= most)
     }
@@ -53,7 +54,9 @@ pub struct Spent {
 }
 
 impl Spent {
-    const fn plus(self, other: Self) -> Self {
+    /// Together with another.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
         Self {
             requests: self.requests.saturating_add(other.requests),
             tokens: self.tokens.saturating_add(other.tokens),
@@ -94,7 +97,8 @@ pub trait Plans: Send + Sync + std::fmt::Debug {
     async fn plan(&self, payer: Payer) -> Result<Plan, StorageError>;
 }
 
-/// The account of the present day in memory. A restart begins it anew.
+/// The account of the present day in memory, for tests and for one who keeps no other: a restart begins
+/// it anew.
 #[derive(Debug, Default)]
 pub struct BudgetInMemory(Mutex<(NaiveDate, HashMap<Payer, Spent>)>);
 

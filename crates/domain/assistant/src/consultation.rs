@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use muster_kernel::{Clock, Secret, StorageError, Timestamp};
+use muster_kernel::{Author, Clock, Deed, Secret, StorageError, Timestamp};
 use parking_lot::Mutex;
 
 use crate::AssistantError;
@@ -25,6 +25,13 @@ const MAX_KEY: usize = 512;
 pub trait Configuration: Send + Sync + std::fmt::Debug {
     /// The model, if one is set up.
     async fn access(&self) -> Result<Option<Access>, StorageError>;
+}
+
+/// Writes down who asks what, before it is asked: no entry, no question.
+#[async_trait]
+pub trait AskLog: Send + Sync + std::fmt::Debug {
+    /// Enters it in the audit log.
+    async fn asked(&self, author: &Author, at: Timestamp, deed: Deed) -> Result<(), StorageError>;
 }
 
 /// A key that somebody brings for one request. It is nowhere afterwards.
@@ -72,6 +79,7 @@ pub struct ConsultationPorts {
     pub configuration: Arc<dyn Configuration>,
     pub budget: Arc<dyn Budget>,
     pub plans: Arc<dyn Plans>,
+    pub log: Arc<dyn AskLog>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -99,6 +107,11 @@ impl Consultation {
 
     pub(crate) async fn configured(&self) -> Result<Option<Access>, StorageError> {
         self.ports.configuration.access().await
+    }
+
+    /// Writes down who asks what.
+    pub(crate) async fn enter(&self, author: &Author, deed: Deed) -> Result<(), StorageError> {
+        self.ports.log.asked(author, self.now(), deed).await
     }
 
     /// Which model is asked.
@@ -298,7 +311,7 @@ fn texts(prompt: &Prompt) -> impl Iterator<Item = &str> {
 }
 
 /// A text without a key that somebody brought, should anybody have written it there.
-fn hide(text: &str, access: &Access, own: bool) -> String {
+pub(crate) fn hide(text: &str, access: &Access, own: bool) -> String {
     match &access.key {
         Some(key) if own && key.expose().len() >= 8 => text.replace(key.expose(), "[redacted key]"),
         Some(_) | None => text.to_owned(),

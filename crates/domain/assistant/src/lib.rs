@@ -38,7 +38,7 @@ pub mod workspace;
 
 pub use budget::{Budget, BudgetInMemory, Daily, Payer, Plans, Spent};
 pub use consultation::{
-    Configuration, ConsultationPorts, Consulted, DEFAULT_MAX_TOKENS, OwnKey, Sent,
+    AskLog, Configuration, ConsultationPorts, Consulted, DEFAULT_MAX_TOKENS, OwnKey, Sent,
 };
 pub use model::{
     Access, Answer, Delta, Deltas, Exchange, LanguageModel, Message, ModelError, Prompt, Provider,

@@ -95,6 +95,16 @@ pub(crate) enum Job {
 }
 
 impl Job {
+    /// What the audit log calls it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Generate => "generate",
+            Self::ExplainCommand => "explain_command",
+            Self::ExplainError => "explain_error",
+            Self::Optimize => "optimize",
+        }
+    }
+
     pub(crate) fn system(self, shell: Option<ShellType>) -> String {
         let job = match self {
             Self::Generate => {

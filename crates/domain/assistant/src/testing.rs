@@ -13,7 +13,8 @@ use chrono::Days;
 use futures_util::{StreamExt, stream};
 use muster_kernel::testing::{FakeClock, SeededEntropy};
 use muster_kernel::{
-    Clock, Cursor, CustomerId, Page, PageRequest, Plan, Secret, StorageError, UserId,
+    Author, Clock, Cursor, CustomerId, Deed, Page, PageRequest, Plan, Secret, StorageError,
+    Timestamp, UserId,
 };
 use parking_lot::Mutex;
 
@@ -23,8 +24,8 @@ pub use proposals::{FakeBench, FakeProposals, proposal, proposals_contract};
 pub use workspace::{FakeEntries, entries_contract, entry};
 
 use crate::{
-    Access, Answer, Budget, Configuration, Daily, Delta, Deltas, LanguageModel, ModelError, Payer,
-    Plans, Prompt, Provider, Spent, Usage,
+    Access, Answer, AskLog, Budget, Configuration, Daily, Delta, Deltas, LanguageModel, ModelError,
+    Payer, Plans, Prompt, Provider, Spent, Usage,
 };
 
 /// The page of these rows, in their order, that is asked for.
@@ -107,6 +108,18 @@ impl Default for FakeConfiguration {
 impl Configuration for FakeConfiguration {
     async fn access(&self) -> Result<Option<Access>, StorageError> {
         Ok(self.0.lock().clone())
+    }
+}
+
+/// Remembers who asked what.
+#[derive(Debug, Default)]
+pub struct FakeLog(pub Mutex<Vec<Deed>>);
+
+#[async_trait]
+impl AskLog for FakeLog {
+    async fn asked(&self, _: &Author, _: Timestamp, deed: Deed) -> Result<(), StorageError> {
+        self.0.lock().push(deed);
+        Ok(())
     }
 }
 

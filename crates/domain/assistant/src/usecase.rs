@@ -4,22 +4,26 @@ use std::sync::Arc;
 
 use muster_agents::{Agent, AgentRepository};
 use muster_commands::{SafetyLevel, ShellType, shell_of};
-use muster_kernel::{Act, AgentId, Denied, Permit, Principal, StorageError, Timestamp, act};
+use muster_kernel::{Act, AgentId, Deed, Denied, Permit, Principal, StorageError, Timestamp, act};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use crate::budget::Payer;
 use crate::cache::{Cache, Question};
-use crate::consultation::{Consultation, ConsultationPorts, Consulted, OwnKey, Sent};
+use crate::consultation::{Consultation, ConsultationPorts, Consulted, OwnKey, Sent, hide};
 use crate::model::{Access, Message, ModelError, Prompt, Provider, Speaker};
 use crate::prompts::{Job, machine, shells};
 use crate::proposal::{Draft, Proposal, all_readable, readable, stricter};
 use crate::quote::{Foreign, quote};
+use crate::redact::redact;
 
 /// How many characters a wish may have.
 const MAX_WISH: usize = 4_000;
 /// How many characters a command, script or output may have that is asked about.
 const MAX_MATERIAL: usize = 64 * 1024;
+/// How much of a question the audit log shows, in characters.
+const AUDITED_TEXT: usize = 1000;
 /// How many turns of a conversation may be shown.
 const MAX_TURNS: usize = 20;
 
@@ -188,6 +192,7 @@ impl Assistant {
         prompt.messages.extend(wish.history.iter().cloned());
         prompt.messages.push(Message { speaker: Speaker::Person, text: wish.message.clone() });
         let (prompt, sent) = Consultation::cleaned(prompt, &place.access, place.own);
+        self.enter(permit, Job::Generate, &place, &wish.message).await?;
         let question = Question::new(place.payer, &place.access, &prompt);
         let now = self.consultation.now();
         if !place.own
@@ -230,6 +235,7 @@ impl Assistant {
                 safety_reasons,
             })
         };
+        self.enter(permit, Job::ExplainCommand, &place, command).await?;
         self.ask(Job::ExplainCommand, place, &texts, read).await
     }
 
@@ -264,6 +270,7 @@ impl Assistant {
                 fixes: fixes.filter_map(|draft| draft.judge(&shells).ok()).collect(),
             })
         };
+        self.enter(permit, Job::ExplainError, &place, &failed.error).await?;
         self.ask(Job::ExplainError, place, &texts, read).await
     }
 
@@ -286,6 +293,7 @@ impl Assistant {
             let improvements = all_readable(&told.improvements);
             Ok(Optimized { proposal: told.draft.judge(&shells)?, improvements })
         };
+        self.enter(permit, Job::Optimize, &place, command).await?;
         self.ask(Job::Optimize, place, &texts, read).await
     }
 
@@ -358,6 +366,34 @@ impl Assistant {
             agent,
             shells,
         })
+    }
+
+    /// Writes down who asks what of which machine, without secrets and without the key.
+    async fn enter(
+        &self,
+        permit: &Permit<act::UseAssistant>,
+        job: Job,
+        place: &Place,
+        text: &str,
+    ) -> Result<(), StorageError> {
+        let text = hide(&redact(text).text, &place.access, place.own);
+        let facts = json!({
+            "job": job.as_str(),
+            "text": text.chars().take(AUDITED_TEXT).collect::<String>(),
+            "agent_id": place.agent.as_ref().map(|agent| agent.id),
+            "provider": place.access.provider.as_str(),
+            "model": place.access.model,
+            "own_key": place.own,
+        });
+        let customer_id = match place.payer {
+            Payer::Customer(id) => Some(id),
+            Payer::Person(_) => None,
+        };
+        let id = place.agent.as_ref().map(|agent| agent.id.as_uuid()).unwrap_or_default();
+        let about = muster_kernel::Place { kind: "assistant", id, customer_id };
+        self.consultation
+            .enter(permit.author(), Deed::done("assistant.ask", about, Some(facts)))
+            .await
     }
 
     async fn ask<T>(

@@ -319,3 +319,18 @@ async fn it_is_known_whether_the_model_of_the_house_answers() {
         assert_eq!((tried.is_ok(), reached().await), (expected, Some(expected)));
     }
 }
+
+#[tokio::test]
+async fn it_is_written_down_who_asked_what_of_which_machine_and_never_the_key() {
+    let house = House::new();
+    let id = house.machine("Debian").await;
+    house.model.say(proposing("bash", "ls").to_string());
+    let setting = Setting { agent_id: Some(id), ..own("sk-or-the-key-0815") };
+    let wish = wish("List files with sk-or-the-key-0815, password=hunter2.");
+    house.assistant.generate(&permit(1), &wish, &setting).await.unwrap();
+    let log = house.log.0.lock().clone();
+    let facts = log[0].after.as_ref().unwrap().to_string();
+    assert_eq!((log.len(), log[0].action, log[0].place.id), (1, "assistant.ask", id.as_uuid()));
+    assert!(facts.contains("List files") && facts.contains("generate"), "{facts}");
+    assert!(!facts.contains("0815") && !facts.contains("hunter2"), "{facts}");
+}

@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use muster_agents::Agents;
-use muster_agents::metrics::History;
 use muster_assistant::chats::{Chats, ChatsPorts};
 use muster_assistant::proposals::{Proposals, ProposalsPorts, RunsBench};
 use muster_assistant::tools::{KnownFleet, KnownFleetPorts, Toolbox};
 use muster_assistant::workspace::{Workspace, WorkspacePorts};
 use muster_assistant::{
-    Access, Assistant, BudgetInMemory, Configuration, ConsultationPorts, Payer, Plans, Provider,
-    Trials,
+    Access, Assistant, Configuration, ConsultationPorts, Payer, Plans, Provider, Trials,
 };
 use muster_customers::CustomerRepository;
 use muster_http::Assistance;
@@ -22,26 +19,29 @@ use muster_sea_orm::SeaAssistants;
 use muster_settings::{Key, Settings};
 
 use super::Base;
+use super::measuring::Measuring;
+use super::registry::Registry;
 use super::work::Work;
 
 pub(super) fn assistance(
     base: &Base,
     work: &Work,
     settings: &Arc<Settings>,
-    reading: (Agents, History),
+    reading: (&Registry, &Measuring),
 ) -> anyhow::Result<Assistance> {
     let model = OpenAi::new(Patience::default()).context("the HTTP client of the assistant")?;
     let plans = KnownPlans { customers: work.customers.clone(), settings: settings.clone() };
+    let repository = Arc::new(SeaAssistants::new(base.database.clone()));
     let ports = ConsultationPorts {
         model: Arc::new(model),
         configuration: Arc::new(SettingsModel(settings.clone())),
-        budget: Arc::new(BudgetInMemory::default()),
+        budget: repository.clone(),
+        log: repository.clone(),
         plans: Arc::new(plans),
         clock: base.clock.clone(),
     };
     let assistant = Assistant::new(ports, work.agents.clone());
     let trials = Trials::new(work.commands.clone(), work.agents.clone());
-    let repository = Arc::new(SeaAssistants::new(base.database.clone()));
     let workspace = Workspace::new(WorkspacePorts {
         assistants: repository.clone(),
         projects: repository.clone(),
@@ -72,10 +72,10 @@ pub(super) fn assistance(
 }
 
 /// What models may read: by the same use cases that people read with.
-fn fleet(base: &Base, work: &Work, (agents, metrics): (Agents, History)) -> KnownFleet {
+fn fleet(base: &Base, work: &Work, reading: (&Registry, &Measuring)) -> KnownFleet {
     KnownFleet::new(KnownFleetPorts {
-        agents,
-        metrics,
+        agents: reading.0.agents.clone(),
+        metrics: reading.1.history.clone(),
         commands: work.commands.clone(),
         scripts: work.scripts.clone(),
         clock: base.clock.clone(),

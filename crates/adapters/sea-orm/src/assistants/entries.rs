@@ -211,6 +211,19 @@ pub(crate) async fn remove_all(
     trail.enter_all(transaction, deeds).await
 }
 
+/// Lets go of conversations in which nothing was said since `before`, and of proposals that can't be
+/// decided about since then.
+pub(crate) async fn forget(
+    transaction: &DatabaseTransaction,
+    before: Timestamp,
+) -> Result<(), DatabaseError> {
+    let silent = chat::Column::UpdatedAt.lt(micros(before));
+    chat::Entity::delete_many().filter(silent).exec(transaction).await?;
+    let late = proposal::Column::ExpiresAt.lt(micros(before));
+    proposal::Entity::delete_many().filter(late).exec(transaction).await?;
+    Ok(())
+}
+
 /// What there is to say of an entry that is gone.
 fn removed(row: Model) -> Result<Deed, DatabaseError> {
     fn of<B: Body>(row: Model) -> Result<Deed, DatabaseError> {

@@ -4,12 +4,13 @@ mod chats;
 mod entity;
 mod entries;
 mod proposals;
+mod spending;
 
 use muster_kernel::StorageError;
 use sea_orm::DbErr;
 
 use crate::{Database, DatabaseError};
-pub(crate) use entries::remove_all;
+pub(crate) use entries::{forget, remove_all};
 
 /// Everything of assistants, in the tables `assistant_…`.
 #[derive(Debug, Clone)]

@@ -1,6 +1,8 @@
 //! The contracts of everything about assistants, on each database.
 
-use muster_assistant::testing::{chats_contract, entries_contract, entry, proposals_contract};
+use muster_assistant::testing::{
+    budget_contract, chats_contract, entries_contract, entry, proposals_contract,
+};
 use muster_assistant::workspace::{AssistantBody, EntryRepository, ProjectBody, Role};
 use muster_customers::CustomerRepository;
 use muster_customers::testing::customer;
@@ -16,6 +18,8 @@ on_each_database!(
     chats_keep_the_contract,
     proposals_keep_the_contract,
     what_a_customer_has_goes_with_it,
+    accounts_keep_the_contract,
+    what_is_old_is_forgotten,
 );
 
 async fn customers(database: &Database) -> [CustomerId; 2] {
@@ -53,6 +57,10 @@ async fn chats_keep_the_contract(database: Database) {
     chats_contract(&assistants, [projects[0], projects[1]]).await;
 }
 
+async fn accounts_keep_the_contract(database: Database) {
+    budget_contract(&SeaAssistants::new(database)).await;
+}
+
 async fn proposals_keep_the_contract(database: Database) {
     proposals_contract(&SeaAssistants::new(database)).await;
 }
@@ -82,4 +90,32 @@ async fn what_a_customer_has_goes_with_it(database: Database) {
     let found =
         EntryRepository::<ProjectBody>::find(&assistants, &TenantScope::All, project.id).await;
     assert_eq!(found.unwrap(), None);
+}
+
+async fn what_is_old_is_forgotten(database: Database) {
+    use chrono::TimeDelta;
+    use futures_util::FutureExt;
+    use muster_assistant::chats::{ChatRepository, Onlooker};
+    use muster_assistant::proposals::ProposalRepository;
+    use muster_assistant::testing::{chat, proposal, somebody};
+    use muster_kernel::TenantScope;
+
+    let assistants = SeaAssistants::new(database.clone());
+    let (author, owner) = (Author::system(), somebody(1));
+    let (talk, kept) = (chat(1, owner, None), proposal(2));
+    ChatRepository::create(&assistants, talk.clone(), &author).await.unwrap();
+    ProposalRepository::create(&assistants, kept.clone(), None, &author).await.unwrap();
+    let onlooker = Onlooker { scope: TenantScope::All, requester: Some(owner) };
+    for (before, there) in [(talk.updated_at, true), (talk.updated_at + TimeDelta::days(2), false)]
+    {
+        let forget = database.write(move |transaction| {
+            async move { super::forget(transaction, before).await }.boxed()
+        });
+        forget.await.unwrap();
+        let found = ChatRepository::find(&assistants, &onlooker, talk.id).await.unwrap();
+        assert_eq!(found.is_some(), there);
+        let found =
+            ProposalRepository::find(&assistants, &TenantScope::All, kept.id).await.unwrap();
+        assert_eq!(found.is_some(), there);
+    }
 }

@@ -13,7 +13,7 @@ use super::{SeaCommands, first_id_at};
 use crate::DatabaseError;
 use crate::audit::Trail;
 use crate::columns::micros;
-use crate::{approvals, idempotency, rollouts, runs};
+use crate::{approvals, assistants, idempotency, rollouts, runs};
 
 #[async_trait]
 impl CommandRetention for SeaCommands {
@@ -77,6 +77,7 @@ async fn forget(
         runs::forget(transaction, before).await?;
         rollouts::forget(transaction, before).await?;
         approvals::forget(transaction, before).await?;
+        assistants::forget(transaction, before).await?;
     }
     Ok(number)
 }

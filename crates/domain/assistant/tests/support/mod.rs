@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use muster_agents::testing::{FakeAgents, candidate};
 use muster_agents::{Enrol, Registration, RegistrationRequest};
-use muster_assistant::testing::{FakeConfiguration, FakeModel, FakePlans};
+use muster_assistant::testing::{FakeConfiguration, FakeLog, FakeModel, FakePlans};
 use muster_assistant::{Assistant, BudgetInMemory, ConsultationPorts, Trials};
 use muster_commands::approvals::Desk;
 use muster_commands::testing::approvals::FakeApprovals;
@@ -37,6 +37,7 @@ pub(crate) struct House {
     pub(crate) configuration: Arc<FakeConfiguration>,
     pub(crate) plans: Arc<FakePlans>,
     pub(crate) budget: Arc<BudgetInMemory>,
+    pub(crate) log: Arc<FakeLog>,
     pub(crate) clock: Arc<FakeClock>,
     pub(crate) agents: Arc<FakeAgents>,
     pub(crate) courier: Arc<FakeCourier>,
@@ -55,6 +56,7 @@ impl House {
         let (model, agents) = (Arc::new(FakeModel::default()), Arc::new(FakeAgents::default()));
         let (configuration, plans): (Arc<FakeConfiguration>, Arc<FakePlans>) = Default::default();
         let budget = Arc::new(BudgetInMemory::default());
+        let log = Arc::new(FakeLog::default());
         let courier = Arc::new(FakeCourier::default());
         let ledger = Arc::new(FakeLedger::default());
         let approvals = Arc::new(FakeApprovals::default());
@@ -77,6 +79,7 @@ impl House {
             configuration: configuration.clone(),
             budget: budget.clone(),
             plans: plans.clone(),
+            log: log.clone(),
             clock: clock.clone(),
         };
         let customer = CustomerId::new(&*clock, &*entropy);
@@ -89,6 +92,7 @@ impl House {
             configuration,
             plans,
             budget,
+            log,
             clock,
             agents,
             courier,

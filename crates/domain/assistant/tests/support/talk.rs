@@ -7,7 +7,7 @@ use muster_assistant::chats::{Chats, ChatsPorts};
 use muster_assistant::proposals::Source;
 use muster_assistant::proposals::{Proposal, Proposals, ProposalsPorts};
 use muster_assistant::testing::{
-    FakeBench, FakeChats, FakeConfiguration, FakeEntries, FakeFleet, FakeModel, FakePlans,
+    FakeBench, FakeChats, FakeConfiguration, FakeEntries, FakeFleet, FakeLog, FakeModel, FakePlans,
     FakeProposals,
 };
 use muster_assistant::tools::{Offer, Rights, ToolName, Toolbox};
@@ -44,6 +44,7 @@ impl Hall {
                 configuration: Arc::new(FakeConfiguration::default()),
                 budget: Arc::new(BudgetInMemory::default()),
                 plans: Arc::new(FakePlans::default()),
+                log: Arc::new(FakeLog::default()),
                 clock: clock.clone(),
             },
             Arc::new(FakeAgents::default()),
@@ -104,7 +105,7 @@ impl Hall {
     }
 
     /// What a model writes that proposes this and calls it safe.
-    pub(crate) fn command(&self, agent: AgentId, command: &str) -> Value {
+    pub(crate) fn command(agent: AgentId, command: &str) -> Value {
         json!({
             "agent_id": agent, "command": command, "shell_type": "bash",
             "explanation": "It does what it says.", "safety_level": "safe",
@@ -118,7 +119,7 @@ impl Hall {
         let tools = ToolName::ALL.iter().copied().collect();
         let source = Source { name: "Muster".to_owned(), ..Source::default() };
         let offer = Offer { rights: &rights, source: &source, chat: None, tools: &tools };
-        let arguments = self.command(agent, command);
+        let arguments = Self::command(agent, command);
         let given = self.toolbox.give(offer, "propose_command", &arguments).await.unwrap();
         given.proposal.unwrap()
     }
