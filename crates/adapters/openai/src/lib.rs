@@ -18,7 +18,7 @@ use async_openai::Client;
 use async_openai::error::OpenAIError;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use muster_assistant::{Access, Answer, Deltas, LanguageModel, ModelError, Prompt};
+use muster_assistant::{Access, Answer, Delta, Deltas, LanguageModel, ModelError, Prompt};
 use parking_lot::Mutex;
 use reqwest::redirect::Policy;
 use serde_json::Value;
@@ -87,6 +87,28 @@ impl OpenAi {
             Transport::new(self.client.clone(), self.patience, streams, Arc::clone(fate));
         Client::build(self.client.clone(), Config::new(access)).with_http_service(transport)
     }
+}
+
+/// Reads an answer as a provider writes it.
+///
+/// # Errors
+/// [`ModelError`] says what it means instead.
+pub fn read_answer(answer: &Value) -> Result<Answer, ModelError> {
+    wire::answer(answer)
+}
+
+/// Reads an answer as a provider writes it bit by bit.
+///
+/// # Errors
+/// [`ModelError`] says what it means instead, [`ModelError::CutOff`] when it has no end.
+pub fn read_bits(bits: &[Value]) -> Result<Vec<Delta>, ModelError> {
+    let mut reading = Chunks::default();
+    let mut deltas = Vec::new();
+    for bit in bits {
+        deltas.extend(reading.take(bit)?);
+    }
+    deltas.push(reading.end()?);
+    Ok(deltas)
 }
 
 /// What ended a request or stream, where `async-openai` can't say it.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use muster_assistant::{
-    Access, Delta, LanguageModel, Message, ModelError, Prompt, Provider, Schema, Speaker, Tool,
-    Usage,
+    Access, Delta, Exchange, LanguageModel, Message, ModelError, Prompt, Provider, Schema, Speaker,
+    Tool, ToolCall, Usage,
 };
 use muster_kernel::Secret;
 use muster_openai::{OpenAi, Patience};
@@ -64,7 +64,7 @@ async fn stream(replies: Vec<Reply>) -> (String, Result<Option<Usage>, ModelErro
             Ok(Delta::Text(more)) => text.push_str(&more),
             Ok(Delta::Calls(calls)) => {
                 for call in calls {
-                    text.push_str(&format!("{}({}) ", call.name, call.arguments));
+                    text.extend([call.name, call.arguments.to_string()]);
                 }
             }
             Ok(Delta::End(usage)) => {
@@ -147,6 +147,40 @@ async fn a_stream_gives_its_text_bit_by_bit_and_its_end() {
     let (text, end) = stream(vec![events]).await;
     assert_eq!(text, "hello there");
     assert_eq!(end, Ok(Some(Usage { read: 11, written: 3 })));
+}
+
+#[tokio::test]
+async fn tools_are_asked_for_piece_by_piece_and_what_they_gave_is_said_again() {
+    let piece = |index: u64, id: &str, name: &str, arguments: &str| {
+        let call = json!({ "index": index, "id": id, "function": { "name": name, "arguments": arguments } });
+        json!({ "choices": [{ "index": 0, "delta": { "tool_calls": [call] }, "finish_reason": null }] })
+    };
+    let pieces = [
+        piece(0, "call_1", "search", "{\"q\":"),
+        piece(1, "call_2", "read", "{\"broken"),
+        piece(0, "", "", "\"web\"}"),
+    ];
+    let (text, end) = stream(vec![stub::events(&pieces, true)]).await;
+    // What can't be read stays a text, for the model to write better.
+    assert_eq!(text, r#"search{"q":"web"}read"{\"broken""#);
+    assert!(end.is_ok());
+
+    let stub = Stub::start(vec![stub::events(&[stub::chunk("done")], true)]).await;
+    let call = |id: &str, arguments| ToolCall { id: id.into(), name: "search".into(), arguments };
+    let exchange = Exchange {
+        text: String::new(),
+        calls: vec![call("call_1", json!({ "q": "web" })), call("call_2", json!("{\"broken"))],
+        results: vec!["found".to_owned(), "it can't be read".to_owned()],
+    };
+    let prompt = Prompt { exchanges: vec![exchange], ..prompt() };
+    drop(model().stream(&access(&stub), &prompt).await.unwrap());
+    let body: Value = serde_json::from_str(&stub.requests().remove(0).1).unwrap();
+    let said = &body["messages"][2];
+    assert_eq!((&said["role"], &said["content"]), (&json!("assistant"), &json!(null)));
+    let function = |index: usize| said["tool_calls"][index]["function"]["arguments"].clone();
+    assert_eq!((function(0), function(1)), (json!("{\"q\":\"web\"}"), json!("{\"broken")));
+    let got = json!({ "role": "tool", "tool_call_id": "call_2", "content": "it can't be read" });
+    assert_eq!(body["messages"][4], got);
 }
 
 #[tokio::test]
