@@ -1,5 +1,5 @@
 //! Conversations with assistants: they read by the rights of who asks, propose, and run nothing.
-#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where it fails")]
 
 use muster_tests::model::Model;
 use muster_tests::{Agent, Api, Server};
@@ -383,4 +383,51 @@ async fn whatever_a_model_does_in_the_middle_of_a_turn_the_turn_ends_and_says_so
     model.forget();
     model.say("Here I am.");
     assert_eq!(ask().await.0, 201);
+}
+
+#[tokio::test]
+async fn the_keys_of_the_house_and_of_people_are_found_nowhere_after_a_full_run() {
+    const OWN: &str = "sk-own-0815-only-for-this-request";
+    const HOUSE: &str = "the-key-of-the-house";
+    let server = Server::start_with(&[("RUST_LOG", "trace")]).await;
+    let (admin, model) = (server.admin().await, Model::start());
+    admin.post("/settings/chatgpt/config", &model.config()).await;
+    let customer = admin.customer("Acme").await;
+    let project =
+        admin.post("/projects", &json!({ "name": "Disks", "customer_id": customer })).await;
+    let mut seen = String::new();
+    for (path, wish) in [
+        ("/chat", json!({ "message": "Look.", "project_id": project["id"] })),
+        ("/commands/ai/generate", json!({ "message": "List files.", "api_key": OWN })),
+        ("/ai/explain-command", json!({ "command": format!("echo {OWN}"), "api_key": OWN })),
+        ("/ai/explain-error", json!({ "error": OWN, "api_key": OWN })),
+        ("/ai/optimize-command", json!({ "command": "ls", "api_key": OWN })),
+    ] {
+        model.forget();
+        let echo = json!({ "error": { "message": format!("{OWN} {HOUSE}"), "code": "odd" } });
+        model.fail(400, echo, None);
+        // Whoever was given a key may repeat it; the model of a conversation was given none.
+        let echo = if path == "/chat" { "I looked." } else { OWN };
+        model.say(format!("{echo} is no JSON"));
+        model.say(format!("{echo} is none either"));
+        for _ in 0..2 {
+            let answer = admin.request(Method::POST, path).json(&wish).send().await.unwrap();
+            seen.push_str(&answer.text().await.unwrap());
+        }
+    }
+    for path in ["/audit", "/chat", "/proposals", "/settings", "/commands/ai/status"] {
+        seen.push_str(&admin.get(path).await.to_string());
+    }
+    let metrics = admin.request(Method::GET, "/metrics").send().await.unwrap();
+    seen.push_str(&metrics.text().await.unwrap());
+    assert!(!seen.contains(OWN), "{seen}");
+    let log = server.log();
+    for key in [OWN, HOUSE] {
+        assert!(!log.contains(key), "{key}");
+    }
+    for entry in std::fs::read_dir(server.data_dir()).unwrap().flatten() {
+        let Ok(bytes) = std::fs::read(entry.path()) else { continue };
+        let found = bytes.windows(OWN.len()).any(|part| part == OWN.as_bytes());
+        assert!(!found, "{}", entry.path().display());
+    }
 }

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use muster_tests::{Agent, Api, Behaviour, Fleet, Server, eventually, eventually_within, now};
 use serde_json::{Value, json};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn world() -> (Server, Api, Fleet, String) {
     let server = Server::start().await;
