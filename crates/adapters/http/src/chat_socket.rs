@@ -263,7 +263,6 @@ async fn say(
     Ok(())
 }
 
-/// What tests compare: that what is said is told apart by its type.
 #[cfg(test)]
 mod tests {
     use super::*;

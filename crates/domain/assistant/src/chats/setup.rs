@@ -83,7 +83,7 @@ impl Setup {
             known.push(given_text("read_agent", &json!({ "agent_id": id }), &told));
         }
         let access = access(chats, speaker.as_ref()).await?;
-        let (payer, role) = (payer?, super::usecase::AUTHOR);
+        let (payer, role) = (payer?, Role::Author);
         Ok(Self {
             chat,
             is_new,

@@ -18,7 +18,7 @@ use crate::consultation::Consultation;
 use crate::model::Usage;
 use crate::proposals::{Outcome, Proposal, Proposals, ProposalsError};
 use crate::tools::{Rights, ToolError, Toolbox};
-use crate::workspace::{ProjectBody, Role, Workspace, WorkspaceError};
+use crate::workspace::{ProjectBody, Workspace, WorkspaceError};
 use crate::{Assistant, AssistantError};
 
 /// How many characters of the first question a conversation is called by.
@@ -343,6 +343,3 @@ pub(super) fn turn_told(turn: &Turn, now: muster_kernel::Timestamp) -> serde_jso
         "error": turn.error(now),
     })
 }
-
-/// The role that answers in a turn.
-pub(super) const AUTHOR: Role = Role::Author;
